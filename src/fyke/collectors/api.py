@@ -1,0 +1,34 @@
+"""What a collector declares. One folder per collector; it imports this and `fyke.events`, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fyke.collectors.kernel_view import KernelView
+from fyke.events.column import Section
+
+SKB = "struct sk_buff *"
+NET_DEVICE = "struct net_device *"
+NET = "struct net *"
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """A collector's declaration.
+
+    takes: kernel argument types from any one of which it can take data, as BTF spells them.
+    probes: probes it adds by itself, in `-p` syntax.
+    unavailable: says why it can't work on this kernel (a sentence), or None when it can.
+    notes: sentences to tell the user at the start, about what this kernel doesn't give.
+    options: values of `--skb-sections` and the like that turn single sections on; a section not
+    named here is always on when the collector is.
+    """
+
+    name: str
+    sections: tuple[Section, ...]
+    takes: tuple[str, ...]
+    probes: tuple[str, ...] = ()
+    unavailable: Callable[[KernelView], str | None] = lambda _kernel: None
+    notes: Callable[[KernelView], tuple[str, ...]] = lambda _kernel: ()
+    optional_sections: tuple[tuple[str, str], ...] = ()

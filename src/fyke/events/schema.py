@@ -1,0 +1,115 @@
+"""The columns of an event, in order: the one home of names, types, units and descriptions.
+
+`docs/columns.md` is generated from here, and so is the Arrow schema of every event file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fyke.events.column import Column, Section
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Columns every row has, outside any section.
+HEADER: tuple[Column, ...] = (
+    Column("timestamp_ns", "uint64", "When the probe was hit, on the kernel's monotonic clock", "ns", "timestamp_ns"),
+    Column("cpu", "uint32", "The CPU it ran on", source="cpu"),
+)
+
+TASK = Section(
+    "task",
+    "The task that was running. In softirq it is whoever was interrupted, not the packet's owner.",
+    (
+        Column("pid", "int32", "Thread id, as the kernel's task_struct->pid", source="pid"),
+        Column("tgid", "int32", "Process id, as the kernel's task_struct->tgid", source="tgid"),
+        Column(
+            "comm",
+            "string",
+            "Name of the thread; a byte that isn't UTF-8 is written \\xNN, a backslash \\\\",
+            source="comm",
+        ),
+    ),
+    in_kernel=False,  # part of the record's header
+)
+
+KERNEL = Section(
+    "kernel",
+    "The probe that was hit.",
+    (
+        Column("symbol", "string", "Function, or tracepoint as subsystem:name"),
+        Column("probe_type", "string", "Mechanism: raw_tracepoint, kprobe, kprobe_multi, fentry, fexit, kretprobe"),
+        Column("stack", "list<string>", "Stack trace where asked for, innermost first, as symbol+0xoffset"),
+    ),
+    in_kernel=False,
+)
+
+GAP = Section(
+    "gap",
+    "Not an event: a note that events were lost between since_ns and this row's timestamp.",
+    (
+        Column("since_ns", "uint64", "Start of the interval in which they were lost", "ns"),
+        Column("cause", "string", "ring_full, recursion, missed_return, tracking_full or stack_full"),
+        Column("count", "uint64", "How many events (or, for the last two causes, ids or stacks)", "events"),
+    ),
+    in_kernel=False,
+)
+
+CLOSING = Section(
+    "closing",
+    "Not an event: the last row of a collection that ended in an orderly way.",
+    (
+        Column("events", "uint64", "Events written", "events"),
+        Column("lost", "uint64", "Events lost, all causes", "events"),
+        Column("reason", "string", "Why the collection ended: signal, command, count, error"),
+        Column("probes", "string", "JSON list of {symbol, probe_type, hits, lost} of every probe"),
+    ),
+    in_kernel=False,
+)
+
+JOURNEY = Section(
+    "journey",
+    "The event's place in its packet's journey; only in sorted files.",
+    (
+        Column("id", "uint64", "Number of the journey in this file, in order of first event"),
+        Column("index", "uint32", "Position of the event in the journey, from 0"),
+        Column("clone", "uint32", "Which skb of the packet's clones, in order of first sight, from 0"),
+        Column("lost", "uint64", "Events lost on the journey's CPUs while it went on (0: it is whole)", "events"),
+    ),
+    in_kernel=False,
+)
+
+FACTS_KEY = b"fyke"  # schema metadata: fyke.events.facts.Facts as JSON
+
+
+def sections() -> tuple[Section, ...]:
+    """Return every section in file order: the fixed ones around those of the collectors."""
+    from fyke.collectors import COLLECTORS
+
+    collected = tuple(section for collector in COLLECTORS for section in collector.sections)
+    return (TASK, KERNEL, *collected, GAP, CLOSING, JOURNEY)
+
+
+def arrow_type(column: Column) -> pa.DataType:
+    """Return the Arrow type of a column."""
+    import pyarrow as pa
+
+    if column.type == "list<string>":
+        return pa.list_(pa.string())
+    return pa.type_for_alias(column.type)
+
+
+def section_type(section: Section) -> pa.StructType:
+    """Return the Arrow struct type of a section."""
+    import pyarrow as pa
+
+    return pa.struct([pa.field(c.name, arrow_type(c)) for c in section.columns])
+
+
+def arrow_schema() -> pa.Schema:
+    """Return the Arrow schema of an event table: every file has all columns, in this order."""
+    import pyarrow as pa
+
+    header = [pa.field(c.name, arrow_type(c), nullable=False) for c in HEADER]
+    return pa.schema([*header, *(pa.field(s.name, section_type(s)) for s in sections())])
