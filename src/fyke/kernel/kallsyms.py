@@ -89,12 +89,12 @@ class Kallsyms:
         return len(self._by_name.get(_key(name), ())) == 1
 
     def module(self, name: str) -> str | None:
-        """Return the module a function (the first of a name) is in, empty for the kernel's own; None if unknown."""
+        """Return a function's module, empty for the kernel's own; None when there is no such function."""
         indexes = self._by_name.get(_key(name))
         return _name(self._lines[indexes[0]])[1] if indexes else None
 
     def variants(self, name: str) -> list[str]:
-        """Return the names a compiler gave to what it kept of a function: `X.isra.0`, `X.constprop.0` ..."""
+        """Return the names a compiler gave to what it kept of a function (`X.isra.0`, `X.part.0`)."""
         start = _key(name) + b"."
         found = [other for other in self._by_name if other.startswith(start)]
         return sorted(
