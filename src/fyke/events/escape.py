@@ -37,7 +37,7 @@ def printable(text: str) -> str:
     r"""Return text that is safe on a terminal, in one line.
 
     Every control, format, bidirectional, surrogate, private, unassigned or separator character other than
-    the space is shown as `\xNN`, `\uNNNN` or `\UNNNNNNNN`; everything else, backslashes included, is unchanged.
+    the space is shown as `\xNN`, `\uNNNN` or `\UNNNNNNNN`; all else, backslashes included, is unchanged.
     """
     if text.isprintable():
         return text

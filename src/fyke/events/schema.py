@@ -12,7 +12,7 @@ from fyke.events.column import Column, Section
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Columns every row has, outside any section.
+# Columns outside any section.
 HEADER: tuple[Column, ...] = (
     Column("timestamp_ns", "uint64", "When the probe was hit, on the kernel's monotonic clock", "ns", "timestamp_ns"),
     Column("cpu", "uint32", "The CPU it ran on", source="cpu"),
@@ -108,8 +108,11 @@ def section_type(section: Section) -> pa.StructType:
 
 
 def arrow_schema() -> pa.Schema:
-    """Return the Arrow schema of an event table: every file has all columns, in this order."""
+    """Return the Arrow schema of an event table: every file has all columns, in this order.
+
+    Only the time is known of every row: old Retis files have no CPU, and a gap may be of all of them.
+    """
     import pyarrow as pa
 
-    header = [pa.field(c.name, arrow_type(c), nullable=False) for c in HEADER]
+    header = [pa.field(c.name, arrow_type(c), nullable=c.name != "timestamp_ns") for c in HEADER]
     return pa.schema([*header, *(pa.field(s.name, section_type(s)) for s in sections())])

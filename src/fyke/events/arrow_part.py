@@ -1,0 +1,97 @@
+"""One Arrow event file, read safely: every batch is checked in full before anyone sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from fyke.errors import InputError
+from fyke.events.conform import conform, conformed_schema
+from fyke.events.escape import printable
+from fyke.events.facts import Facts
+from fyke.events.frames import RECORD_BATCH, SCHEMA, Damaged, Frame, Frames
+from fyke.events.recognise import ARROW
+from fyke.events.schema import FACTS_KEY
+from fyke.events.store import count_events
+
+# What pyarrow raises for bytes that aren't what they should be.
+_GARBLED = (pa.ArrowException, ValueError, TypeError, LookupError, MemoryError, OverflowError, OSError)
+
+
+class ArrowPart:
+    """One file. Raises InputError when it is no event file; `batches` raises it at the place of damage."""
+
+    format = ARROW
+
+    def __init__(self, path: str, file: BinaryIO) -> None:
+        self.path = path
+        self.warnings: list[str] = []
+        self.unknown_sections: dict[str, int] = {}
+        self._frames = Frames(file)
+        self._events = 0
+        self._iterator = iter(self._frames)
+        frame = self._first()
+        try:
+            self._stored = pa.ipc.read_schema(pa.py_buffer(frame.data))
+            self.schema = conformed_schema(self._stored)
+        except _GARBLED as error:
+            raise self._unreadable(error) from error
+        self.facts = self._facts()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the end marker was seen."""
+        return self._frames.ended
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the batches with the columns of `schema`."""
+        try:
+            for frame in self._iterator:
+                if frame.kind != RECORD_BATCH:
+                    raise Damaged("there is a message that is not a batch")
+                batch = self._decode(frame)
+                yield batch
+                self._events += count_events(batch)
+        except Damaged as damage:
+            raise self._damaged(str(damage)) from damage
+
+    def _decode(self, frame: Frame) -> pa.RecordBatch:
+        try:
+            batch = pa.ipc.read_record_batch(pa.py_buffer(frame.data), self._stored)
+            batch.validate(full=True)
+            return conform(batch, self.schema)
+        except _GARBLED as error:
+            raise Damaged("a batch is garbled") from error
+
+    def _first(self) -> Frame:
+        try:
+            frame = next(self._iterator, None)
+        except Damaged as damage:
+            raise self._damaged(str(damage)) from damage
+        if frame is None or frame.kind != SCHEMA:
+            raise self._damaged("it doesn't begin with a schema")
+        return frame
+
+    def _facts(self) -> Facts:
+        stored = (self._stored.metadata or {}).get(FACTS_KEY)
+        if stored is None:
+            self.warnings.append(
+                f"{self.path} holds no facts about its collection; another tool has written it"
+            )
+            return Facts()
+        try:
+            return Facts.from_json(stored)
+        except ValueError as error:
+            raise self._unreadable(error) from error
+
+    def _damaged(self, how: str) -> InputError:
+        return InputError(
+            f"{self.path} is damaged at byte {self._frames.offset}, after {self._events} events: {how}",
+            "what comes before was read; a collection that was killed, or a full disk, can leave such a file",
+        )
+
+    def _unreadable(self, error: BaseException) -> InputError:
+        why = printable(str(error).partition("\n")[0][:200])
+        return InputError(f"{self.path} is an Arrow stream, but not of events: {why}", "was it made by fyke?")

@@ -1,0 +1,134 @@
+"""Brings a batch of any file to the columns this version knows: adds, orders, widens, refuses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fyke.events.schema import arrow_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def conformed_schema(found: pa.Schema) -> pa.Schema:
+    """Return the schema that `conform` gives batches of schema `found`.
+
+    The known columns come first, in order and with our types; unknown ones (of a later version, or made by
+    the user) stay at the end, of the table and of each section. Raises ValueError when a known column has a
+    type that can't be ours, or a name is there twice.
+    """
+    import pyarrow as pa
+
+    wanted = arrow_schema()
+    _refuse_twins([f.name for f in found])
+    if "timestamp_ns" not in found.names:
+        raise ValueError("there is no column timestamp_ns")
+    fields = []
+    for field in wanted:
+        if field.name in found.names:
+            field = field.with_type(_merged(field.name, field.type, found.field(field.name).type))
+        fields.append(field)
+    extra = [f for f in found if f.name not in wanted.names]
+    for field in extra:
+        _refuse_exotic(field.name, field.type)
+    return pa.schema([*fields, *extra])
+
+
+def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return the batch with the columns of `schema` (made by `conformed_schema` from the batch's own).
+
+    Raises ValueError when a value doesn't fit or a time is missing.
+    """
+    import pyarrow as pa
+
+    columns = [
+        _column(batch.column(f.name), f.type)
+        if f.name in batch.schema.names
+        else pa.nulls(len(batch), f.type)
+        for f in schema
+    ]
+    if columns[0].null_count:
+        raise ValueError("a row has no time")
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _merged(name: str, wanted: pa.DataType, found: pa.DataType) -> pa.DataType:
+    """Return the type of a known column: ours, with the fields that only the file's struct has at its end."""
+    import pyarrow as pa
+
+    if not pa.types.is_struct(wanted):
+        if not _castable(found, wanted):
+            raise ValueError(f"the column {name} is {found}, not {wanted}")
+        return wanted
+    if pa.types.is_null(found):
+        return wanted
+    if not pa.types.is_struct(found):
+        raise ValueError(f"the column {name} is {found}, not a section")
+    inner = [found.field(i) for i in range(found.num_fields)]
+    types = {f.name: f.type for f in inner}
+    _refuse_twins([f.name for f in inner])
+    fields = []
+    for i in range(wanted.num_fields):
+        field = wanted.field(i)
+        if field.name in types:
+            field = field.with_type(_merged(f"{name}.{field.name}", field.type, types.pop(field.name)))
+        fields.append(field)
+    for extra, kind in types.items():
+        _refuse_exotic(f"{name}.{extra}", kind)
+    return pa.struct([*fields, *(f for f in inner if f.name in types)])
+
+
+def _column(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    if array.type.equals(wanted):
+        return array
+    if pa.types.is_struct(wanted) and pa.types.is_struct(array.type):
+        have = {array.type.field(i).name: i for i in range(array.type.num_fields)}
+        parts = []
+        for i in range(wanted.num_fields):
+            field = wanted.field(i)
+            if field.name in have:
+                parts.append(_column(array.field(have[field.name]), field.type))
+            else:
+                parts.append(pa.nulls(len(array), field.type))
+        fields = [wanted.field(i) for i in range(wanted.num_fields)]
+        return pa.StructArray.from_arrays(
+            parts, fields=fields, mask=array.is_null() if array.null_count else None
+        )
+    return array.cast(wanted)
+
+
+def _castable(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Say whether values may be converted: widths of integers, the encodings other tools choose for text."""
+    from pyarrow import types as t
+
+    if t.is_list(wanted):
+        if not (t.is_list(found) or t.is_large_list(found)):
+            return bool(t.is_null(found))
+        return _castable(found.value_type, wanted.value_type)
+    for kinds in (
+        (t.is_integer,),
+        (t.is_boolean,),
+        (t.is_string, t.is_large_string, getattr(t, "is_string_view", t.is_string)),
+        (t.is_binary, t.is_large_binary, getattr(t, "is_binary_view", t.is_binary)),
+    ):
+        if any(kind(wanted) for kind in kinds):
+            return any(kind(found) for kind in (*kinds, t.is_null))
+    return bool(found.equals(wanted))
+
+
+def _refuse_twins(names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"there are two columns {name}")
+
+
+def _refuse_exotic(name: str, kind: pa.DataType) -> None:
+    """Refuse types that need messages of their own in a stream, or code of others."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind) or isinstance(kind, pa.BaseExtensionType):
+        raise ValueError(f"the column {name} is {kind}, which is not supported here")
+    for i in range(kind.num_fields):
+        _refuse_exotic(name, kind.field(i).type)

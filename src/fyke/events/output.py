@@ -1,0 +1,131 @@
+"""Where event files are written: whole blocks only, into one file or a split set, safe on a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+
+from fyke.errors import RunError, UsageError
+from fyke.events.rotation import is_split_file, remove_stale, split_path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Output:
+    """An output of whole blocks (a batch, a line), each on its way to the disk when `append` returns.
+
+    header: gives the first bytes of file N of a split output (None: of the only file).
+    trailer: the last bytes of every file that ended as it should.
+    limit_bytes: size at which a new file is begun; a block that is larger than that gets a file of its own.
+    Raises UsageError for a path that can't be written to, RunError when writing fails later.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        header: Callable[[int | None], bytes],
+        *,
+        trailer: bytes = b"",
+        limit_bytes: int | None = None,
+    ) -> None:
+        self.path = path
+        self.paths: list[str] = []
+        self.removed: list[str] = []
+        self.bytes_written = 0
+        self.events_written = 0
+        self._header = header
+        self._trailer = trailer
+        self._limit = limit_bytes
+        self._fd = -1
+        self._size = 0  # of the file that is open; always at the end of a whole block
+        self._start = 0  # size of its header
+        self._failed = False
+        self._refuse()
+        self._open()
+        if limit_bytes is not None:
+            self.removed = remove_stale(path)
+
+    def fits(self, length: int) -> bool:
+        """Say whether a block of this many bytes stays under the limit in a file of its own."""
+        return self._limit is None or self._start + length + len(self._trailer) <= self._limit
+
+    def append(self, block: bytes, events: int) -> None:
+        """Write one block that holds this many events. Raises RunError; the file then ends before it."""
+        full = self._limit is not None and self._size + len(block) + len(self._trailer) > self._limit
+        if full and self._size > self._start:
+            self._finish()
+            self._open()
+        self._write(block)
+        self.events_written += events
+
+    def close(self, *, whole: bool = True) -> None:
+        """End the file; with its trailer unless writing failed before or the output is not whole."""
+        if self._fd >= 0:
+            self._finish(whole=whole)
+
+    def _refuse(self) -> None:
+        """Refuse, with the reason, a path that no file can be written to."""
+        folder = os.path.dirname(self.path) or "."
+        if not self.path:
+            raise UsageError("the name of the output file is empty")
+        if os.path.isdir(self.path):
+            raise UsageError(f"{self.path} is a directory, not a file", "give the name of a file in it")
+        if not os.path.isdir(folder):
+            raise UsageError(f"there is no directory {folder} to write {os.path.basename(self.path)} to")
+
+    def _open(self) -> None:
+        number = None if self._limit is None else len(self.paths)
+        path = self.path if number is None else split_path(self.path, number)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        if number is not None and os.path.exists(path) and os.path.getsize(path) and not is_split_file(path):
+            raise UsageError(f"{path} is in the way and is no event file of ours", "write to another name")
+        try:
+            self._fd = os.open(path, flags, 0o666)
+        except OSError as error:
+            raise UsageError(f"can't write to {path}: {error.strerror}") from error
+        self.paths.append(path)
+        self._size = 0
+        header = self._header(number)
+        self._write(header)
+        self._start = len(header)
+
+    def _write(self, block: bytes) -> None:
+        rest = memoryview(block)
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except BrokenPipeError:
+            self._failed = True
+            raise
+        except OSError as error:
+            self._failed = True
+            self._cut()
+            raise self._run_error(error) from error
+        self._size += len(block)
+        self.bytes_written += len(block)
+
+    def _cut(self) -> None:
+        """Take back what was written of a block that didn't fit."""
+        with contextlib.suppress(OSError):  # a pipe has no end to cut back to
+            os.ftruncate(self._fd, self._size)
+            os.lseek(self._fd, self._size, os.SEEK_SET)
+
+    def _run_error(self, error: OSError) -> RunError:
+        what = "no space left" if error.errno in _FULL else f"writing failed ({error.strerror})"
+        return RunError(
+            f"{what} for {self.paths[-1]}: {self.events_written} events are safely written, no later ones",
+            "the file can be read as it is; free some space or write elsewhere",
+        )
+
+    def _finish(self, *, whole: bool = True) -> None:
+        try:
+            if whole and not self._failed:
+                self._write(self._trailer)
+        finally:
+            fd, self._fd = self._fd, -1
+            try:
+                os.close(fd)
+            except OSError as error:  # network file systems report a full disk here
+                raise self._run_error(error) from error

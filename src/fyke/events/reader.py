@@ -1,0 +1,199 @@
+"""Opens event files of every kind and hands out their batches: one form for all that comes after."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
+
+from fyke.errors import InputError
+from fyke.events.facts import Facts
+from fyke.events.recognise import ARROW, recognise
+from fyke.events.rotation import FOLLOW, next_path, split_number, split_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DEFAULTS = ("fyke.arrow", "retis.data")
+
+
+class Part(Protocol):
+    """One file of a source; see ArrowPart and RetisPart."""
+
+    path: str
+    format: str
+    facts: Facts
+    schema: pa.Schema
+    warnings: list[str]
+    unknown_sections: dict[str, int]
+
+    @property
+    def complete(self) -> bool:
+        """Whether it ended as it should; known after the last batch."""
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield what it holds."""
+
+
+class EventSource:
+    """The events of a file, or of a split set of files. Made by `open_events`; can be read once.
+
+    path, facts, format (`arrow` or `retis-json`), schema: as the first file has them.
+    files: name and facts of every file begun so far. A batch never spans files.
+    warnings: sentences for the user, grown while reading. unknown_sections: how often each section
+    occurred that this version has no column for. complete: False when a file has no end marker, because the
+    collection was killed or its disk was full; known after reading. problem: what ended the reading early.
+    """
+
+    def __init__(self, path: str, follow: bool) -> None:
+        self.path = path
+        self.files: list[tuple[str, Facts]] = []
+        self.warnings: list[str] = []
+        self.problem: InputError | None = None
+        self.complete = True
+        self._unknown: Counter[str] = Counter()
+        self._follow = follow
+        self._files = contextlib.ExitStack()
+        self._part = self._open(path)
+        self.facts = self._part.facts
+        self.format = self._part.format
+        self.schema = self._part.schema
+
+    @property
+    def unknown_sections(self) -> dict[str, int]:
+        """Sections that were not read, and how many events had them."""
+        return dict(self._unknown + Counter(self._part.unknown_sections))
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the batches, all of schema `schema`.
+
+        Raises InputError at the first damaged place, after everything before it; also kept in `problem`.
+        """
+        try:
+            while True:
+                yield from self._part.batches()
+                self.complete = self.complete and self._part.complete
+                following = self._next()
+                if following is None:
+                    return
+                self._unknown.update(self._part.unknown_sections)
+                self._part = following
+        except InputError as error:
+            self.problem = error
+            self.complete = False
+            raise
+        finally:
+            self.close()
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return the batches as a reader for DuckDB and others. Damage ends it quietly: see `problem`."""
+        import pyarrow as pa
+
+        return pa.RecordBatchReader.from_batches(self.schema, self._quiet_batches())
+
+    def _quiet_batches(self) -> Iterator[pa.RecordBatch]:
+        with contextlib.suppress(InputError):
+            yield from self.batches()
+
+    def close(self) -> None:
+        """Close the files; reading to the end does it too."""
+        self._files.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self, path: str) -> Part:
+        self._files.close()
+        file = self._files.enter_context(_open_file(path))
+        try:
+            part = _part(path, file)
+        except BaseException:
+            self._files.close()
+            raise
+        self.files.append((path, part.facts))
+        self.warnings.extend(part.warnings)
+        return part
+
+    def _next(self) -> Part | None:
+        """Return the file that follows in a split set, None at its end."""
+        path = next_path(self._part.path) if self._follow else None
+        if path is None:
+            return None
+        if self._part.facts.split_id != split_number(self._part.path):
+            self.warnings.append(f"File extension does not match the rotation policy: {self._part.path}")
+            return None
+        if not os.path.exists(path):
+            return None
+        part = self._open(path)
+        if part.format != self.format or not part.schema.equals(self.schema) or _other_run(part, self.facts):
+            self.files.pop()
+            self.warnings.append(f"{path} is of another collection and was not read")
+            return None
+        return part
+
+
+def open_events(path: str | None = None) -> EventSource:
+    """Open an event file of fyke or Retis, recognised by its content.
+
+    path: a file; with `..` at its end (`OUT.0..`) the files of a split set that follow it are read too. None:
+    fyke.arrow in the working directory, else the set from fyke.arrow.0 on, else the same of retis.data.
+    Raises InputError, one sentence, when it isn't to be had or is no event file.
+    """
+    if path is None:
+        path = default_input()
+    follow = path.endswith(FOLLOW) and path != FOLLOW and not path.endswith("/" + FOLLOW)
+    return EventSource(path.removesuffix(FOLLOW) if follow else path, follow)
+
+
+def default_input() -> str:
+    """Return what the reading commands read when no file is named. Raises InputError when there is none."""
+    for name in DEFAULTS:
+        if os.path.exists(name):
+            return name
+        if os.path.exists(first := split_path(name, 0)):
+            return first + FOLLOW
+    raise InputError(
+        f"there is no {' and no '.join(DEFAULTS)} here", "name an event file, or make one: fyke collect -o"
+    )
+
+
+def _other_run(part: Part, first: Facts) -> bool:
+    """Say whether an Arrow file is of another collection; Retis gives each of its files a time of its own."""
+    return part.format == ARROW and part.facts.timestamp_ns != first.timestamp_ns
+
+
+def _open_file(path: str) -> BinaryIO:
+    try:
+        return open(path, "rb", buffering=1 << 17)
+    except FileNotFoundError as error:
+        first = split_path(path, 0)
+        hint = f"there is a split set: {first}{FOLLOW}" if os.path.exists(first) else ""
+        raise InputError(f"there is no file {path}", hint) from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a directory, not an event file", "name a file in it") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"can't read {path}: {reason}", "check its owner and mode with ls -l") from error
+
+
+def _part(path: str, file: BinaryIO) -> Part:
+    try:
+        head: bytes = file.peek(16)[:16]  # type: ignore[attr-defined]
+        kind = recognise(path, head)
+        if kind == ARROW:
+            from fyke.events.arrow_part import ArrowPart
+
+            return ArrowPart(path, file)
+        from fyke.events.retis.read import RetisPart
+
+        return RetisPart(path, file)
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror}") from error

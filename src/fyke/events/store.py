@@ -1,0 +1,156 @@
+"""The writer of event files: an Arrow IPC stream that is whole after every batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from fyke.errors import UsageError
+from fyke.events.facts import Facts
+from fyke.events.output import Output
+from fyke.events.schema import FACTS_KEY, arrow_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Ends a stream: the continuation marker and a length of zero (Arrow Columnar Format, "IPC Streaming Format").
+END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+MAX_BATCH_BYTES = 256 << 20  # a larger batch is written in parts, so that readers may bound their memory
+
+
+class EventWriter:
+    """Writes an event file (DESIGN D5).
+
+    When `write` returns, the batch is with the kernel: a process killed then leaves a file that can be read
+    up to this batch. When the disk is full the file is cut back to its last whole batch and RunError says so.
+
+    compression: `none`, `lz4`, or `zstd-LEVEL`. limit_bytes: split the output into `PATH.0`, `PATH.1` ...
+    of at most this size (`removed` names the files of an earlier run that were in the way).
+    schema: for tables with more columns than `arrow_schema()` has.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        facts: Facts,
+        *,
+        limit_bytes: int | None = None,
+        compression: str = "zstd-1",
+        schema: pa.Schema | None = None,
+    ) -> None:
+        self.facts = facts
+        self._limit = limit_bytes
+        self._schema = (schema or arrow_schema()).remove_metadata()
+        self._encoder = _Encoder(self._schema, compression)
+        self._output = Output(path, self._header, trailer=END_OF_STREAM, limit_bytes=limit_bytes)
+
+    @property
+    def paths(self) -> list[str]:
+        """The files written, in order."""
+        return self._output.paths
+
+    @property
+    def removed(self) -> list[str]:
+        """The files of an earlier split output that were removed."""
+        return self._output.removed
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes written to all files."""
+        return self._output.bytes_written
+
+    @property
+    def events_written(self) -> int:
+        """Events written; rows that note a gap or the end are not counted."""
+        return self._output.events_written
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Write one batch. Raises RunError when the disk is full or fails; ValueError for another schema."""
+        if not batch.schema.equals(self._schema):
+            raise ValueError("batch has another schema than the file")
+        if not batch.num_rows:
+            return
+        frame = self._encoder.frame(batch)
+        if batch.num_rows > 1 and (batch.nbytes > MAX_BATCH_BYTES or not self._output.fits(len(frame))):
+            half = batch.num_rows // 2
+            self.write(batch.slice(0, half))
+            self.write(batch.slice(half))
+        else:
+            self._output.append(frame, count_events(batch))
+
+    def close(self) -> None:
+        """Write the end marker and close. Without it, readers take the collection for killed."""
+        self._output.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._output.close(whole=kind is None)
+
+    def _header(self, split_id: int | None) -> bytes:
+        facts = self.facts
+        if split_id is not None:
+            facts = dataclasses.replace(facts, split_id=split_id, split_limit_bytes=self._limit)
+        schema = self._schema.with_metadata({FACTS_KEY: facts.to_json()})
+        return bytes(schema.serialize().to_pybytes())
+
+
+def count_events(batch: pa.RecordBatch) -> int:
+    """Return how many rows of a batch are events, not notes of a gap or of the end."""
+    return int(batch.column("gap").null_count + batch.column("closing").null_count - batch.num_rows)
+
+
+def _codec(name: str) -> Any:
+    import pyarrow as pa
+
+    kind, _, level = name.partition("-")
+    if name == "none":
+        return None
+    if kind not in ("lz4", "zstd") or (level and not level.isdigit()):
+        raise UsageError(f"'{name}' is not a compression", "use none, lz4 or zstd-1 to zstd-19")
+    try:
+        return pa.Codec(kind, int(level)) if level else pa.Codec(kind)
+    except (pa.ArrowException, ValueError) as error:
+        raise UsageError(f"compression {name} is not to be had: {error}") from error
+
+
+class _Encoder:
+    """Turns a batch into the bytes of its message. They don't depend on the file they go to."""
+
+    def __init__(self, schema: pa.Schema, compression: str) -> None:
+        import pyarrow as pa
+
+        self._sink = _Sink()
+        options = pa.ipc.IpcWriteOptions(compression=_codec(compression))
+        self._stream = pa.ipc.new_stream(self._sink, schema, options=options)
+        # pyarrow puts its own schema message before the first batch: let it pass.
+        self._stream.write_batch(pa.RecordBatch.from_pylist([], schema=schema))
+        self._sink.take()
+
+    def frame(self, batch: pa.RecordBatch) -> bytes:
+        self._stream.write_batch(batch)
+        return self._sink.take()
+
+
+class _Sink(io.RawIOBase):
+    """Collects what pyarrow writes, so that a batch reaches the file in one call."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self._chunks.append(bytes(data))
+        return len(data)
+
+    def take(self) -> bytes:
+        """Return what was written since the last call."""
+        chunks, self._chunks = self._chunks, []
+        return b"".join(chunks)
