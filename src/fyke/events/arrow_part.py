@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -24,11 +25,11 @@ class ArrowPart:
     """One file. Raises InputError when it is no event file; `batches` raises it at the place of damage."""
 
     format = ARROW
+    unknown_sections: Mapping[str, int] = MappingProxyType({})  # unknown columns are kept, not skipped
 
     def __init__(self, path: str, file: BinaryIO) -> None:
         self.path = path
         self.warnings: list[str] = []
-        self.unknown_sections: dict[str, int] = {}
         self._frames = Frames(file)
         self._events = 0
         self._iterator = iter(self._frames)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Callable
 
 from fyke.errors import RunError, UsageError
@@ -51,10 +52,15 @@ class Output:
         """Say whether a block of this many bytes stays under the limit in a file of its own."""
         return self._limit is None or self._start + length + len(self._trailer) <= self._limit
 
+    def room(self) -> int:
+        """Return how many bytes a block may have to go into the file that is open."""
+        if self._limit is None:
+            return sys.maxsize
+        return self._limit - self._size - len(self._trailer)
+
     def append(self, block: bytes, events: int) -> None:
         """Write one block that holds this many events. Raises RunError; the file then ends before it."""
-        full = self._limit is not None and self._size + len(block) + len(self._trailer) > self._limit
-        if full and self._size > self._start:
+        if len(block) > self.room() and self._size > self._start:
             self._finish()
             self._open()
         self._write(block)

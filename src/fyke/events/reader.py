@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
@@ -28,7 +28,10 @@ class Part(Protocol):
     facts: Facts
     schema: pa.Schema
     warnings: list[str]
-    unknown_sections: dict[str, int]
+
+    @property
+    def unknown_sections(self) -> Mapping[str, int]:
+        """Sections without a column, and how many events had them so far."""
 
     @property
     def complete(self) -> bool:
@@ -82,11 +85,18 @@ class EventSource:
                 self._unknown.update(self._part.unknown_sections)
                 self._part = following
         except InputError as error:
-            self.problem = error
-            self.complete = False
+            self._ended_by(error)
             raise
+        except OSError as error:
+            problem = InputError(f"can't read on in {self._part.path}: {error.strerror}")
+            self._ended_by(problem)
+            raise problem from error
         finally:
             self.close()
+
+    def _ended_by(self, problem: InputError) -> None:
+        self.problem = problem
+        self.complete = False
 
     def reader(self) -> pa.RecordBatchReader:
         """Return the batches as a reader for DuckDB and others. Damage ends it quietly: see `problem`."""
