@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a program knows of the probe it runs at, and what it counts there.
+ */
+#pragma once
+
+#include "core/record.bpf.h"
+
+enum probe_flags {
+	PROBE_STACK = 1 << 0,	      /* take a stack trace */
+	PROBE_FREE = 1 << 1,	      /* the skb's data is freed here: forget the packet */
+	PROBE_FREE_SHARED = 1 << 2,   /* the same, but only if nobody else holds the data */
+	PROBE_FREE_IF_STOLEN = 1 << 3, /* the same, if the second argument says that the head was stolen */
+	PROBE_EXPAND = 1 << 4,	      /* the skb's data moves to new memory here */
+	PROBE_MERGE = 1 << 5,	      /* the skb becomes part of the one in the first argument (GRO) */
+};
+
+/* Arguments are byte offsets into the program's context; negative: the probe has no such argument. */
+struct probe {
+	__u32 sections; /* the sections to collect here: 1 << section_id */
+	__u32 flags;
+	__s16 skb_at;
+	__s16 dev_at;
+	__s16 net_at;
+	__s16 reason_at;
+	__s16 other_at; /* of PROBE_FREE_IF_STOLEN and PROBE_MERGE */
+	__s16 pad[3];
+};
+
+/* One a probe and CPU, each on a cache line of its own. Written by that CPU; read through mmap. */
+struct counters {
+	__u64 hits;	     /* the program ran, after the collection was enabled */
+	__u64 filtered;	     /* of these: not asked for, or nothing to record */
+	__u64 ring_full;     /* events lost: no room in the CPU's ring */
+	__u64 tracking_full; /* ids lost: no room in the tracking map */
+	__u64 stack_full;    /* stacks lost: no room in the stack map */
+	__u64 pad[3];
+} __attribute__((aligned(64)));
+
+const volatile __u32 cpus = 1;
+
+bool enabled = false; /* set when every probe is attached, so that no journey starts in the middle */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* number of probes */
+	__type(key, __u32);
+	__type(value, struct probe);
+} probes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* number of probes * cpus */
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct counters);
+} counters SEC(".maps");
+
+KEEP_TYPE(enum, probe_flags);
+
+/* Programs that the kernel gives no attach cookie are loaded once a probe, with this number replaced. */
+#define PROBE_ID_MARK 0x5ca1ab1e
+
+static __always_inline __u32 marked_probe_id(void)
+{
+	__u32 id;
+
+	asm volatile("%[id] = 0x5ca1ab1e" : [id] "=r"(id));
+	return id;
+}
+
+static __always_inline void count(__u64 *counter)
+{
+	/* Another program of ours may interrupt this one on the same CPU: a plain increment could lose counts. */
+	__sync_fetch_and_add(counter, 1);
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Which packet is this? A packet is known by the address of its data, skb->head: clones share it, and NAT,
+ * forwarding and crossing namespaces leave it. Its id is the time and the head of the first sight, and stays
+ * when the data moves to other memory.
+ *
+ * The end of a packet is the freeing of its data. Where functions can be probed, skb_free_head() and its like
+ * tell; nothing else is needed. Where only tracepoints can be had many frees go unseen (__kfree_skb() has no
+ * tracepoint), so there a packet is also recognised by what its headers say (`verify_identity`).
+ */
+#pragma once
+
+#include "core/context.bpf.h"
+
+struct packet_id {
+	__u64 timestamp_ns;
+	__u64 orig_head;
+};
+
+struct tracked {
+	struct packet_id id;
+	struct packet_id parent;
+	__u64 last_seen_ns;
+	__u64 fingerprint; /* 0: not taken */
+	__u32 network_at;  /* where the fingerprint was taken, from skb->head */
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u64); /* skb->head; for a moment, when the data is moving, the skb itself */
+	__type(value, struct tracked);
+} tracking SEC(".maps");
+
+const volatile bool tracking_on = false;
+const volatile bool verify_identity = false; /* frees are not all seen */
+
+KEEP_TYPE(struct, tracked);
+
+#define IPV4_BE 0x0008 /* ETH_P_IP and ETH_P_IPV6 in network order, on the little-endian machines there are */
+#define IPV6_BE 0xdd86
+
+struct header_bytes {
+	__u64 words[8];
+};
+
+static __always_inline __u64 mix(__u64 hash, __u64 value)
+{
+	hash ^= value;
+	hash *= 0x9e3779b97f4a7c15ULL;
+	return hash ^ (hash >> 29);
+}
+
+/* The transport part: TCP's seq and ack, UDP's first payload bytes, ICMP's sequence number. `l4` points into
+ * `struct header_bytes`. Ports, addresses, ttl and checksums are left out: NAT and forwarding change them. */
+static __always_inline __u64 fingerprint_l4(__u64 hash, __u8 protocol, const __u8 *l4)
+{
+	if (protocol == 6)
+		return mix(hash, *(__u32 *)(l4 + 4) | (__u64) * (__u32 *)(l4 + 8) << 32);
+	if (protocol == 17)
+		return mix(hash, *(__u32 *)(l4 + 8) | (__u64) * (__u32 *)(l4 + 12) << 32);
+	if (protocol == 1 || protocol == 58)
+		return mix(hash, *(__u16 *)(l4 + 6));
+	return hash;
+}
+
+/* What identifies a packet in its network header at `at` and behind; 0 when there is no IP header. */
+static __always_inline __u64 fingerprint(unsigned char *head, __u32 at)
+{
+	struct header_bytes header;
+	const __u8 *bytes = (const __u8 *)&header;
+	__u64 hash;
+
+	if (!at || bpf_probe_read_kernel(&header, sizeof(header), head + at))
+		return 0;
+	if (bytes[0] == 0x45) {
+		/* id, fragment offset, protocol */
+		hash = mix(4, *(__u32 *)(bytes + 4) | (__u64)bytes[9] << 32);
+		return fingerprint_l4(hash, bytes[9], bytes + 20) | 1;
+	}
+	if (bytes[0] >> 4 == 4)
+		return mix(4, *(__u32 *)(bytes + 4) | (__u64)bytes[9] << 32) | 1;
+	if (bytes[0] >> 4 == 6) {
+		hash = mix(6, *(__u32 *)(bytes + 8 + 12) | (__u64)bytes[6] << 32);
+		return fingerprint_l4(hash, bytes[6], bytes + 40) | 1;
+	}
+	return 0;
+}
+
+static __always_inline bool has_ip_header(const struct sk_buff *skb)
+{
+	__u16 protocol = skb->protocol;
+
+	/* Before the IP layer wrote its header, skb->protocol isn't set or the header has no place yet. */
+	return (protocol == IPV4_BE || protocol == IPV6_BE) && skb->network_header &&
+	       skb->network_header != 0xffff && skb->network_header + 20U <= skb->tail;
+}
+
+static __always_inline void take_fingerprint(struct context *c, struct tracked *t)
+{
+	if (!verify_identity || !has_ip_header(c->skb_view))
+		return;
+	t->network_at = c->skb_view->network_header;
+	t->fingerprint = fingerprint(c->head, t->network_at);
+}
+
+/* Headers that are pushed or pulled leave the bytes of the old one where they were, so they are compared in the
+ * place where they were taken. A new packet in the same memory has other bytes there. */
+static __always_inline bool is_same_packet(struct context *c, struct tracked *t)
+{
+	if (!verify_identity)
+		return true;
+	if (!t->fingerprint) {
+		take_fingerprint(c, t);
+		return true;
+	}
+	return fingerprint(c->head, t->network_at) == t->fingerprint;
+}
+
+/* Where moves of the data can't be seen, a known skb with unknown data that carries the same header is the same
+ * packet. `key` of that entry is the skb. */
+static __always_inline bool is_same_moved(struct context *c, struct tracked *t)
+{
+	if (!verify_identity)
+		return true;
+	return t->fingerprint && has_ip_header(c->skb_view) &&
+	       fingerprint(c->head, c->skb_view->network_header) == t->fingerprint;
+}
+
+static __always_inline struct tracked *find_tracked(struct context *c)
+{
+	__u64 head = (__u64)c->head, skb = (__u64)c->skb;
+	struct tracked *t, moved;
+
+	t = bpf_map_lookup_elem(&tracking, &head);
+	if (t) {
+		if (is_same_packet(c, t))
+			return t;
+		bpf_map_delete_elem(&tracking, &head);
+		return NULL;
+	}
+	t = bpf_map_lookup_elem(&tracking, &skb);
+	if (!t || !is_same_moved(c, t))
+		return NULL;
+	moved = *t;
+	if (verify_identity)
+		moved.network_at = c->skb_view->network_header;
+	else
+		bpf_map_delete_elem(&tracking, &skb);
+	if (bpf_map_update_elem(&tracking, &head, &moved, BPF_ANY)) {
+		count(&c->counters->tracking_full);
+		return NULL;
+	}
+	return bpf_map_lookup_elem(&tracking, &head);
+}
+
+static __always_inline struct tracked *start_tracking(struct context *c)
+{
+	__u64 head = (__u64)c->head, skb = (__u64)c->skb;
+	struct tracked t = {};
+
+	t.id.timestamp_ns = c->timestamp_ns;
+	t.id.orig_head = head;
+	t.last_seen_ns = c->timestamp_ns;
+	take_fingerprint(c, &t);
+	/* BPF_NOEXIST: a clone on another CPU may have been first. */
+	if (bpf_map_update_elem(&tracking, &head, &t, BPF_NOEXIST) == -7 /* E2BIG */) {
+		count(&c->counters->tracking_full);
+		return NULL;
+	}
+	if (verify_identity && t.fingerprint)
+		bpf_map_update_elem(&tracking, &skb, &t, BPF_ANY);
+	return bpf_map_lookup_elem(&tracking, &head);
+}
+
+static __always_inline void forget(__u64 key)
+{
+	/* Most freed memory isn't tracked: look without the bucket's lock first. */
+	if (bpf_map_lookup_elem(&tracking, &key))
+		bpf_map_delete_elem(&tracking, &key);
+}
+
+/* Is this the last reference to the data? Low half of dataref: references to the whole (include/linux/skbuff.h). */
+static __always_inline bool is_last_reference(struct context *c)
+{
+	struct skb_shared_info *info = (void *)c->head + c->skb_view->end;
+
+	if (!BPF_CORE_READ_BITFIELD(c->skb_view, cloned))
+		return true;
+	return (kread(info, dataref.counter) & 0xffff) == 1;
+}
+
+static __always_inline void track_free(struct context *c)
+{
+	__u32 flags = c->probe->flags;
+
+	if (flags & PROBE_FREE_IF_STOLEN && !(argument(c, c->probe->other_at) & 0xff))
+		return;
+	if (flags & PROBE_FREE_SHARED) {
+		forget((__u64)c->skb);
+		if (!is_last_reference(c))
+			return;
+	}
+	forget((__u64)c->head);
+	if (!(flags & PROBE_FREE_SHARED))
+		forget((__u64)c->skb);
+}
+
+/* pskb_expand_head() gives the skb new data and frees the old, if nobody else has it. Keep what is known of it
+ * under the skb's own address until it is seen next. */
+static __always_inline void track_expand(struct context *c, const struct tracked *t)
+{
+	struct tracked moving = *t;
+	__u64 skb = (__u64)c->skb;
+
+	if (bpf_map_update_elem(&tracking, &skb, &moving, BPF_ANY))
+		count(&c->counters->tracking_full);
+}
+
+/* GRO: the skb becomes part of another packet. */
+static __always_inline void track_merge(struct context *c, struct tracked *t)
+{
+	struct sk_buff *into = (void *)argument(c, c->probe->other_at);
+	struct tracked *parent;
+	__u64 head;
+
+	if (!is_kernel_address(into))
+		return;
+	head = (__u64)kread(into, head);
+	parent = bpf_map_lookup_elem(&tracking, &head);
+	if (parent)
+		t->parent = parent->id;
+}

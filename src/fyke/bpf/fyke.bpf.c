@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Everything that runs in the kernel, as one object: the entries of each mechanism around the one chain. What a
+ * collection doesn't use is switched off in rodata, and the verifier removes it.
+ */
+#include "probes/raw_tracepoint.bpf.h"
+#include "probes/kprobe.bpf.h"
+#include "probes/gso.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Function entries: the context is the registers. The same code for one probe at a time and for many at once.
+ */
+#pragma once
+
+#include "core/chain.bpf.h"
+
+/* Linux kernel commit 7adfc6c9b315 ("bpf: Add bpf_get_attach_cookie() BPF helper to access bpf_cookie value")
+ * (in v5.15). */
+const volatile bool kprobe_cookie = false;
+
+SEC("?kprobe")
+int probe_kprobe(void *ctx)
+{
+	struct context c = { .ctx = ctx };
+
+	chain(&c, kprobe_cookie ? (__u32)bpf_get_attach_cookie(ctx) : marked_probe_id());
+	return 0;
+}
+
+/* Linux kernel commit 0dcac2725406 ("bpf: Add multi kprobe link") (in v5.18). */
+SEC("?kprobe.multi")
+int probe_kprobe_multi(void *ctx)
+{
+	struct context c = { .ctx = ctx };
+
+	chain(&c, (__u32)bpf_get_attach_cookie(ctx));
+	return 0;
+}
