@@ -1,0 +1,12 @@
+"""The live half: from options and kernel facts to a plan, to programs in the kernel, to batches of events.
+
+plan.py     what to do, as a value; needs no root, prints (`--dry-run`)
+layout.py   the record's layout, read from the BPF object's own BTF
+load.py     a plan -> loaded programs and maps
+attach.py   loaded programs -> links, by the mechanism of each probe
+rings.py    per-CPU rings -> records in time order
+decode.py   records -> Arrow batches
+names.py    addresses, stacks, enum values -> names
+loss.py     counters -> gap rows
+session.py  the lifecycle of all of these
+"""

@@ -1,0 +1,42 @@
+"""Which argument holds what, and where an argument is in a program's context."""
+
+from __future__ import annotations
+
+from fyke.collectors.api import NET, NET_DEVICE, SKB
+
+# kind (a `<kind>_at` member of struct probe in core/probe.bpf.h) -> types that fill it, as BTF spells them
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "skb": (SKB,),
+    "dev": (NET_DEVICE,),
+    "net": (NET,),
+    "reason": (
+        "enum skb_drop_reason",
+        "enum mac80211_drop_reason",
+        "enum ovs_drop_reason",
+        "enum qdisc_drop_reason",
+    ),
+}
+
+# Offsets of the argument registers in struct pt_regs (arch/*/include/uapi/asm/ptrace.h; psABI, AAPCS64).
+_REGISTERS = {
+    "x86_64": (112, 104, 96, 88, 72, 64),  # di si dx cx r8 r9
+    "aarch64": (0, 8, 16, 24, 32, 40, 48, 56),  # x0 to x7
+}
+
+
+def argument_slots(params: list[str], kind: str) -> dict[str, int]:
+    """Return kind -> index of the first parameter of a fitting type, of those in registers."""
+    limit = len(params) if kind == "raw_tracepoint" else 6
+    slots: dict[str, int] = {}
+    for index, param in enumerate(params[:limit]):
+        for argument, types in ARGUMENTS.items():
+            if param in types:
+                slots.setdefault(argument, index)
+    return slots
+
+
+def context_offset(mechanism: str, index: int, machine: str) -> int:
+    """Return the byte offset of an argument in the context of a program of this mechanism."""
+    if mechanism == "raw_tracepoint":
+        return index * 8  # struct bpf_raw_tracepoint_args
+    return _REGISTERS[machine][index]

@@ -1,0 +1,115 @@
+"""Loaded programs -> links, by the mechanism of each probe."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fyke.capture import perf
+from fyke.errors import RunError
+from fyke.kernel import syscall_bpf
+
+if TYPE_CHECKING:
+    from fyke.capture.load import Loaded
+
+log = logging.getLogger(__name__)
+
+
+class Attached:
+    """The links of a collection. `detach()` takes them away; closing descriptors is all it needs.
+
+    missing: symbols a pattern matched that the kernel refused, with the reason.
+    """
+
+    def __init__(
+        self, loaded: Loaded, progress: Callable[[int, int], None] = lambda _done, _all: None
+    ) -> None:
+        self._loaded = loaded
+        self._fds: list[int] = []
+        self.missing: dict[str, str] = {}
+        try:
+            self._attach_all(progress)
+        except BaseException:
+            self.detach()
+            raise
+
+    def _attach_all(self, progress: Callable[[int, int], None]) -> None:
+        probes = self._loaded.plan.probes
+        multi = [n for n, p in enumerate(probes) if p.mechanism == "kprobe_multi"]
+        if multi:
+            self._kprobe_multi(multi)
+        done = len(multi)
+        for number, probe in enumerate(probes):
+            if probe.mechanism == "raw_tracepoint":
+                self._raw_tracepoint(number)
+            elif probe.mechanism == "kprobe":
+                self._kprobe(number)
+            else:
+                continue
+            done += 1
+            progress(done, len(probes))
+        if self._loaded.plan.gso_lineage:
+            self._gso()
+
+    def _raw_tracepoint(self, number: int) -> None:
+        probe = self._loaded.plan.probes[number]
+        name = probe.symbol.partition(":")[2]
+        cookie = number if self._loaded.cookie["raw_tracepoint"] else 0
+        try:
+            self._fds.append(syscall_bpf.raw_tracepoint_open(self._loaded.program_fd(number), name, cookie))
+        except OSError as e:
+            self._failed(number, e)
+
+    def _kprobe(self, number: int) -> None:
+        probe = self._loaded.plan.probes[number]
+        try:
+            event = perf.open_kprobe(probe.symbol)
+            self._fds.append(event)
+            cookie = number if self._loaded.cookie["kprobe"] else None
+            link = perf.attach(event, self._loaded.program_fd(number), cookie)
+            if link is not None:
+                self._fds.append(link)
+        except OSError as e:
+            self._failed(number, e)
+
+    def _kprobe_multi(self, numbers: list[int]) -> None:
+        """Attach many at once. The kernel takes all or none: halve until the ones it refuses stand alone."""
+        probes = self._loaded.plan.probes
+        try:
+            fd = syscall_bpf.link_create_kprobe_multi(
+                self._loaded.program_fd(numbers[0]), [probes[n].symbol for n in numbers], numbers
+            )
+        except OSError as e:
+            if len(numbers) == 1:
+                self._failed(numbers[0], e)
+                return
+            middle = len(numbers) // 2
+            self._kprobe_multi(numbers[:middle])
+            self._kprobe_multi(numbers[middle:])
+        else:
+            self._fds.append(fd)
+
+    def _gso(self) -> None:
+        try:
+            self._fds.append(syscall_bpf.raw_tracepoint_open(self._loaded.gso_fd, None))
+        except OSError as e:
+            log.warning("skb-tracking: can't see which packet GSO segments were cut from (%s)", e.strerror)
+
+    def _failed(self, number: int, error: OSError) -> None:
+        probe = self._loaded.plan.probes[number]
+        reason = error.strerror or str(error)
+        named = any("*" not in text for text in probe.asked)
+        if named:
+            raise RunError(
+                f"can't attach to {probe.symbol} ({probe.mechanism}): {reason}", "see `fyke doctor`"
+            )
+        self.missing[probe.symbol] = reason
+        if probe.internal:
+            log.warning("skb-tracking: can't attach to %s (%s)", probe.symbol, reason)
+
+    def detach(self) -> None:
+        """Take every link away, the newest first."""
+        while self._fds:
+            os.close(self._fds.pop())

@@ -1,0 +1,135 @@
+"""Records -> Arrow batches: whole columns at a time, never an event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fyke.capture.layout import RecordLayout
+from fyke.capture.plan import Plan
+from fyke.collectors import COLLECTORS
+from fyke.events import schema
+from fyke.events.column import Column, Names, Section
+from fyke.events.escape import name_from_bytes
+
+Records = npt.NDArray[np.void]
+
+
+class Decoder:
+    """Turns the records of one collection into batches of the event table."""
+
+    def __init__(self, plan: Plan, layout: RecordLayout, names: Names) -> None:
+        self._layout = layout
+        self._names = names
+        self._schema = schema.arrow_schema()
+        self._sections = [s for c in COLLECTORS for s in c.sections if s.name in layout.bits]
+        self._symbols = pa.array([p.symbol for p in plan.probes], pa.string())
+        self._probe_types = pa.array([p.mechanism for p in plan.probes], pa.string())
+        self._stacks = plan.any_stack
+        self._labels: dict[tuple[str, str], dict[Hashable, Any]] = {}
+
+    def batch(self, raw: npt.NDArray[np.uint8]) -> pa.RecordBatch:
+        """Decode records, shape (n, record_bytes), in the order given."""
+        records: Records = raw.view(self._layout.dtype)[:, 0]
+        count = len(records)
+        columns: dict[str, pa.Array] = {
+            "timestamp_ns": pa.array(np.ascontiguousarray(records["timestamp_ns"])),
+            "cpu": pa.array(np.ascontiguousarray(records["cpu"])),
+            "task": self._struct(schema.TASK, records, None),
+            "kernel": self._kernel(records),
+        }
+        present = records["present"]
+        for section in self._sections:
+            here = (present >> np.uint32(self._layout.bits[section.name])) & np.uint32(1) != 0
+            if here.all():
+                columns[section.name] = self._struct(section, records[section.name], None)
+            elif here.any():
+                columns[section.name] = self._struct(section, records[section.name], here)
+        arrays = [columns[f.name] if f.name in columns else pa.nulls(count, f.type) for f in self._schema]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def _kernel(self, records: Records) -> pa.StructArray:
+        probe = pa.array(np.ascontiguousarray(records["probe"]))
+        stack = schema.KERNEL.columns[2]
+        stacks = (
+            self._stack(records["stack_id"], stack) if self._stacks else pa.nulls(len(records), _type(stack))
+        )
+        children = [self._symbols.take(probe), self._probe_types.take(probe), stacks]
+        return pa.StructArray.from_arrays(children, fields=list(schema.section_type(schema.KERNEL)))
+
+    def _stack(self, ids: npt.NDArray[np.int32], column: Column) -> pa.Array:
+        keep = ids >= 0
+        return self._labelled(
+            "kernel", column, np.where(keep, ids, -1), lambda raw: self._names.stack(int(raw))
+        )
+
+    def _struct(self, section: Section, rows: Records, here: npt.NDArray[np.bool_] | None) -> pa.StructArray:
+        """Build a section; rows that don't have it are blanked, their bytes are another record's remains."""
+        children = [self._column(section, column, rows, here) for column in section.columns]
+        mask = None if here is None else pa.array(~here)
+        return pa.StructArray.from_arrays(children, fields=list(schema.section_type(section)), mask=mask)
+
+    def _column(
+        self, section: Section, column: Column, rows: Records, here: npt.NDArray[np.bool_] | None
+    ) -> pa.Array:
+        if column.type == "binary":
+            return _binary(rows[column.source], rows["capture_len"], here)
+        raw = rows[column.source]
+        values = np.ascontiguousarray(raw) if here is None else np.where(here, raw, np.zeros((), raw.dtype))
+        if column.label:
+            label = column.label
+            return self._labelled(section.name, column, values, lambda value: label(value, self._names))
+        if column.type == "string":
+            return self._labelled(section.name, column, values, name_from_bytes)
+        kind = _type(column)
+        if column.type == "bool":
+            values = values != 0
+        mask = None if column.null_if is None else values == column.null_if
+        return pa.array(values, mask=mask).cast(kind)
+
+    def _labelled(
+        self, section: str, column: Column, values: npt.NDArray[Any], label: Callable[[Any], Any]
+    ) -> pa.Array:
+        """Give each distinct raw value its label once, and look it up for every row."""
+        encoded = _fixed(values).dictionary_encode()
+        known = self._labels.setdefault((section, column.name), {})
+        distinct = []
+        for value in encoded.dictionary.to_pylist():
+            if value not in known:
+                known[value] = label(value)
+            distinct.append(known[value])
+        return pa.array(distinct, _type(column)).take(encoded.indices)
+
+
+def _fixed(values: npt.NDArray[Any]) -> pa.Array:
+    """Wrap numbers, or fixed-width bytes (NULs and all), without a copy."""
+    if values.dtype.kind != "S":
+        return pa.array(values)
+    width = values.dtype.itemsize
+    return pa.Array.from_buffers(pa.binary(width), len(values), [None, pa.py_buffer(values)])
+
+
+def _binary(
+    data: npt.NDArray[np.uint8], lengths: npt.NDArray[np.uint32], here: npt.NDArray[np.bool_] | None
+) -> pa.Array:
+    """Cut each row of `data` to its length. Every second element of an array of (bytes, rest) pairs is
+    taken, so that the copying is Arrow's."""
+    count, width = data.shape
+    flat = np.ascontiguousarray(data).reshape(-1)
+    kept = lengths if here is None else np.where(here, lengths, 0)
+    kept = np.minimum(kept, width)
+    offsets = np.empty(2 * count + 1, np.int64)
+    offsets[0::2] = np.arange(count + 1) * width
+    offsets[1::2] = offsets[0:-1:2] + kept
+    pairs = pa.Array.from_buffers(
+        pa.large_binary(), 2 * count, [None, pa.py_buffer(offsets), pa.py_buffer(flat)]
+    )
+    return pairs.take(pa.array(np.arange(0, 2 * count, 2))).cast(pa.binary())
+
+
+def _type(column: Column) -> pa.DataType:
+    return schema.arrow_type(column)

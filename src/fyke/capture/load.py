@@ -1,0 +1,227 @@
+"""A plan -> programs and maps in the kernel, nothing attached yet."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import platform
+import struct
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+import numpy.typing as npt
+
+from fyke.capture import libbpf
+from fyke.capture.arguments import context_offset
+from fyke.capture.layout import RecordLayout, read_layout, struct_dtype
+from fyke.capture.plan import STACK_ENTRIES, TRACKING_ENTRIES, Kernel, Plan, PlannedProbe
+from fyke.errors import RunError, Unsupported
+from fyke.kernel.btf import Btf
+
+# mechanism -> its entry program
+PROGRAMS = {
+    "raw_tracepoint": "probe_raw_tracepoint",
+    "kprobe": "probe_kprobe",
+    "kprobe_multi": "probe_kprobe_multi",
+}
+GSO_PROGRAM = "gso_segment"
+# rodata switch, and feature, of mechanisms whose attach cookie carries the probe's number; others are cloned
+COOKIES = {"raw_tracepoint": "raw_tracepoint_cookie", "kprobe": "kprobe_cookie", "kprobe_multi": ""}
+_PROBE_ID_MARK = 0x5CA1AB1E
+_GSO_ARGUMENTS = 3  # __skb_gso_segment(skb, features, tx_path)
+
+
+def object_image() -> bytes:
+    """Return the BPF object for this machine's architecture. Raises Unsupported when the package has none."""
+    machine = platform.machine()
+    path = resources.files("fyke.bpf") / "objects" / f"fyke.{machine}.bpf.o"
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise Unsupported(
+            f"this installation has no BPF object for {machine}",
+            "build it with `make bpf`, or install the package",
+        ) from None
+
+
+def plan_layout(plan: Plan) -> RecordLayout:
+    """Return the record layout of a plan; opens the object, loads nothing, needs no root."""
+    opened = libbpf.Object(object_image())
+    try:
+        return read_layout(Btf.parse(opened.btf()), plan.sections, plan.snaplen)
+    finally:
+        opened.close()
+
+
+@dataclass(frozen=True)
+class _Maps:
+    probes: int
+    counters: int
+    rings: int
+    tracking: int
+    stacks: int
+
+
+class Loaded:
+    """Programs and maps of one collection; `close()` takes them all away.
+
+    layout: the record's. ring_fds: one per CPU. maps: descriptors of the object's maps.
+    counters: live view of `struct counters`, shape (probes, cpus).
+    """
+
+    def __init__(self, plan: Plan, kernel: Kernel) -> None:
+        self.plan = plan
+        self.cookie = {m: not flag or kernel.has(flag) for m, flag in COOKIES.items()}
+        self._machine = platform.machine()
+        self._owned_fds: list[int] = []
+        with libbpf.collected_log() as log:
+            self._object = libbpf.Object(object_image())
+            try:
+                self._prepare(kernel)
+                self._object.load()
+                self._fill()
+            except OSError as e:
+                self.close()
+                raise _load_error(e, log) from e
+            except BaseException:
+                self.close()
+                raise
+
+    def _prepare(self, kernel: Kernel) -> None:
+        plan, opened = self.plan, self._object
+        self._btf = Btf.parse(opened.btf())
+        self.layout = read_layout(self._btf, plan.sections, plan.snaplen)
+        self._set_rodata(kernel)
+        used = {p.mechanism for p in plan.probes}
+        for mechanism, program in PROGRAMS.items():
+            opened.program(program).set_autoload(mechanism in used)
+        opened.program(GSO_PROGRAM).set_autoload(plan.gso_lineage)
+        opened.set_max_entries("probes", len(plan.probes))
+        opened.set_max_entries("counters", len(plan.probes) * plan.cpus)
+        opened.set_max_entries("rings", plan.cpus)
+        opened.set_max_entries("tracking", TRACKING_ENTRIES if plan.tracking else 1)
+        opened.set_max_entries("stacks", STACK_ENTRIES if plan.any_stack else 1)
+        self.ring_fds = [
+            self._own(libbpf.create_ring(f"fyke_ring_{n}", plan.ring_bytes)) for n in range(plan.cpus)
+        ]
+        opened.set_inner_map("rings", self.ring_fds[0])
+
+    def _set_rodata(self, kernel: Kernel) -> None:
+        plan, layout = self.plan, self.layout
+        variables, data = self._btf.variables(".rodata"), self._object.data(".rodata")
+
+        def put(name: str, form: str, value: int, index: int = 0) -> None:
+            struct.pack_into(f"={form}", data, variables[name].offset + index * struct.calcsize(form), value)
+
+        for section, offset in layout.offsets.items():
+            put("section_at", "H", offset, layout.bits[section])
+        put("record_bytes", "I", layout.record_bytes)
+        put("snaplen", "I", plan.snaplen)
+        put("cpus", "I", plan.cpus)
+        put("ring_bytes", "I", plan.ring_bytes)
+        put("direct_reads", "?", kernel.has("rdonly_cast"))
+        put("tracking_on", "?", plan.tracking)
+        put("verify_identity", "?", plan.verify_identity)
+        put("any_stack", "?", plan.any_stack)
+        put("has_drop_reasons", "?", kernel.has_type("enum", "skb_drop_reason"))
+        put("raw_tracepoint_cookie", "?", self.cookie["raw_tracepoint"])
+        put("kprobe_cookie", "?", self.cookie["kprobe"])
+        put("gso_return_at", "h", _GSO_ARGUMENTS * 8)
+
+    def _fill(self) -> None:
+        opened = self._object
+        self.maps = _Maps(
+            *(opened.map_fd(name) for name in ("probes", "counters", "rings", "tracking", "stacks"))
+        )
+        for cpu, fd in enumerate(self.ring_fds):
+            libbpf.update_element(self.maps.rings, struct.pack("=I", cpu), struct.pack("=I", fd))
+        config = struct_dtype(self._btf, "probe")
+        for number, probe in enumerate(self.plan.probes):
+            libbpf.update_element(self.maps.probes, struct.pack("=I", number), self._config(probe, config))
+        dtype = struct_dtype(self._btf, "counters")
+        count = len(self.plan.probes) * self.plan.cpus
+        mapping = mmap.mmap(self.maps.counters, count * dtype.itemsize, mmap.MAP_SHARED, mmap.PROT_READ)
+        flat: npt.NDArray[np.void] = np.frombuffer(mapping, dtype, count)
+        self.counters = flat.reshape(len(self.plan.probes), self.plan.cpus)
+        self.tracked_dtype = struct_dtype(self._btf, "tracked")
+
+    def _config(self, probe: PlannedProbe, dtype: np.dtype[np.void]) -> bytes:
+        config = np.zeros((), dtype)
+        config["sections"] = sum(1 << self.layout.bits[s] for s in probe.sections)
+        flags = {name: value for value, name in self._enum("probe_flags").items()}
+        config["flags"] = sum(flags[f"PROBE_{flag}"] for flag in probe.flags)
+        for kind in ("skb", "dev", "net", "reason", "other"):
+            index = probe.arguments.get(kind)
+            config[f"{kind}_at"] = (
+                -1 if index is None else context_offset(probe.mechanism, index, self._machine)
+            )
+        return config.tobytes()
+
+    def _enum(self, name: str) -> dict[int, str]:
+        return self._btf.enum(name)
+
+    def _own(self, fd: int) -> int:
+        self._owned_fds.append(fd)
+        return fd
+
+    def program_fd(self, number: int) -> int:
+        """Return the program to attach at a probe: the shared one, or a copy that knows its number."""
+        mechanism = self.plan.probes[number].mechanism
+        program = self._object.program(PROGRAMS[mechanism])
+        if self.cookie[mechanism]:
+            return program.fd
+        return self._own(program.load_copy(_with_probe_id(program.instructions(), number)))
+
+    @property
+    def gso_fd(self) -> int:
+        """The program that gives GSO segments their parent."""
+        return self._object.program(GSO_PROGRAM).fd
+
+    def shared_program_fds(self) -> dict[str, int]:
+        """Return mechanism -> the program as loaded with the object, for its statistics."""
+        used = {p.mechanism for p in self.plan.probes}
+        fds = {m: self._object.program(name).fd for m, name in PROGRAMS.items() if m in used}
+        return fds | ({"gso": self.gso_fd} if self.plan.gso_lineage else {})
+
+    def enable(self, on: bool) -> None:
+        """Let events flow, or stop them, at all probes at once."""
+        variable = self._btf.variables(".bss")["enabled"]
+        data = bytearray(self._object.data(".bss"))
+        data[variable.offset] = on
+        libbpf.update_element(self._object.map_fd(".bss"), struct.pack("=I", 0), bytes(data))
+
+    def close(self) -> None:
+        """Free everything; what was attached must be detached before. The counters stay readable until
+        the last view of them goes."""
+        for fd in self._owned_fds:
+            os.close(fd)
+        self._owned_fds.clear()
+        self._object.close()
+
+
+def _with_probe_id(instructions: bytes, number: int) -> bytes:
+    """Replace the marked constant (`mov r, imm`: opcodes 0xb4, 0xb7) by a probe's number."""
+    code = bytearray(instructions)
+    mark = struct.pack("=I", _PROBE_ID_MARK)
+    at = code.find(mark)
+    while at >= 0:
+        if at % 8 == 4 and code[at - 4] in (0xB4, 0xB7):
+            code[at : at + 4] = struct.pack("=I", number)
+        at = code.find(mark, at + 4)
+    return bytes(code)
+
+
+def _load_error(error: OSError, log: libbpf.Log) -> RunError | Unsupported:
+    if error.errno in (1, 13):  # EPERM, EACCES
+        if os.geteuid() != 0:
+            return Unsupported(
+                "collecting needs root (or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)", "run it with sudo"
+            )
+        if not log.summary():
+            return Unsupported("the kernel doesn't permit loading BPF programs here", "see `fyke doctor`")
+    said = f": {log.summary()}" if log.summary() else ""
+    return RunError(
+        f"the kernel refused the BPF programs ({error.strerror or error}){said}",
+        "see `fyke doctor`, and report this",
+    )

@@ -1,0 +1,128 @@
+"""What was lost, where, why and when: the counters of the programs, as gap rows and as totals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fyke.capture.plan import Plan
+from fyke.events import schema
+from fyke.kernel import syscall_bpf
+
+# cause -> member of struct counters in core/probe.bpf.h
+COUNTED = {"ring_full": "ring_full", "tracking_full": "tracking_full", "stack_full": "stack_full"}
+# Causes that cost whole events; the others cost an id or a stack.
+LOST_EVENTS = ("ring_full", "recursion", "missed_return")
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something lost between two looks. symbol and cpu are None where the kernel doesn't say."""
+
+    since_ns: int
+    until_ns: int
+    cause: str
+    count: int
+    symbol: str | None = None
+    probe_type: str | None = None
+    cpu: int | None = None
+
+
+class LossCounters:
+    """Looks at the counters; each look gives what is new."""
+
+    def __init__(
+        self, plan: Plan, counters: npt.NDArray[np.void], programs: dict[str, int], start_ns: int
+    ) -> None:
+        self._plan = plan
+        self._counters = counters
+        self._programs = programs
+        self._since_ns = start_ns
+        self._seen = {cause: np.zeros(counters.shape, np.uint64) for cause in COUNTED}
+        self._recursion = {mechanism: self._recursion_misses(fd) for mechanism, fd in programs.items()}
+        self.totals: dict[str, int] = {}
+
+    def look(self, until_ns: int) -> list[Gap]:
+        """Return what was lost since the last look, one entry per probe, CPU and cause."""
+        gaps: list[Gap] = []
+        for cause, member in COUNTED.items():
+            now = self._counters[member].copy()
+            new = now - self._seen[cause]
+            self._seen[cause] = now
+            for number, cpu in np.argwhere(new):
+                probe = self._plan.probes[number]
+                count = int(new[number, cpu])
+                gaps.append(
+                    Gap(self._since_ns, until_ns, cause, count, probe.symbol, probe.mechanism, int(cpu))
+                )
+        gaps.extend(self._look_at_recursion(until_ns))
+        for gap in gaps:
+            self.totals[gap.cause] = self.totals.get(gap.cause, 0) + gap.count
+        self._since_ns = until_ns
+        return gaps
+
+    def _look_at_recursion(self, until_ns: int) -> list[Gap]:
+        gaps = []
+        for mechanism, fd in self._programs.items():
+            now = self._recursion_misses(fd)
+            new = now - self._recursion[mechanism]
+            self._recursion[mechanism] = now
+            if new > 0:
+                gaps.append(Gap(self._since_ns, until_ns, "recursion", new, probe_type=mechanism))
+        return gaps
+
+    @staticmethod
+    def _recursion_misses(fd: int) -> int:
+        # Linux kernel commit 9ed9e9ba2337 ("bpf: Count the number of times recursion was prevented")
+        # (in v5.12).
+        return syscall_bpf.prog_info(fd).recursion_misses or 0
+
+    @property
+    def lost_events(self) -> int:
+        """Events lost so far."""
+        return sum(self.totals.get(cause, 0) for cause in LOST_EVENTS)
+
+    def hits(self) -> list[int]:
+        """Return how often each probe was hit, filtered or lost ones included."""
+        return [int(n) for n in self._counters["hits"].sum(axis=1)]
+
+    def by_probe(self) -> str:
+        """Return JSON: one object a probe with its hits and lost events."""
+        lost = self._counters["ring_full"].sum(axis=1)
+        return json.dumps(
+            [
+                {"symbol": p.symbol, "probe_type": p.mechanism, "hits": hits, "lost": int(lost[n])}
+                for n, (p, hits) in enumerate(zip(self._plan.probes, self.hits(), strict=True))
+            ]
+        )
+
+
+def gap_batch(gaps: list[Gap]) -> pa.RecordBatch:
+    """Return gap rows as a batch of the event table; cpu is 0 where unknown and the kernel section null."""
+    rows = [
+        {
+            "timestamp_ns": gap.until_ns,
+            "cpu": gap.cpu or 0,
+            "kernel": {"symbol": gap.symbol, "probe_type": gap.probe_type, "stack": None},
+            "gap": {"since_ns": gap.since_ns, "cause": gap.cause, "count": gap.count},
+        }
+        for gap in gaps
+    ]
+    return _batch(rows)
+
+
+def closing_batch(timestamp_ns: int, events: int, loss: LossCounters, reason: str) -> pa.RecordBatch:
+    """Return the closing row as a batch."""
+    closing = {"events": events, "lost": loss.lost_events, "reason": reason, "probes": loss.by_probe()}
+    return _batch([{"timestamp_ns": timestamp_ns, "cpu": 0, "closing": closing}])
+
+
+def _batch(rows: list[dict[str, object]]) -> pa.RecordBatch:
+    table = schema.arrow_schema()
+    return pa.RecordBatch.from_arrays(
+        [pa.array([r.get(f.name) for r in rows], f.type) for f in table], schema=table
+    )

@@ -1,0 +1,64 @@
+"""Raw kernel values -> names while a collection runs: enumerators, stacks, addresses. Each is asked once."""
+
+from __future__ import annotations
+
+import struct
+from typing import Protocol
+
+from fyke.capture import libbpf
+
+# A program of ours (its symbol is younger than our list of them), and what calls it at a tracepoint.
+_MACHINERY = ("0x", "bpf_prog_", "bpf_trace_run", "__bpf_trace_", "__traceiter_")
+_FRAMES = 127  # STACK_FRAMES in core/stack.bpf.h
+
+
+class Kernel(Protocol):
+    """What naming asks of the kernel."""
+
+    def enum(self, name: str) -> dict[int, str]:
+        """Return value -> enumerator."""
+
+    def symbolize(self, address: int) -> str:
+        """Return `symbol+0xoffset`."""
+
+
+class KernelNames:
+    """Names of one collection (`fyke.events.column.Names`)."""
+
+    def __init__(self, kernel: Kernel, stacks_fd: int) -> None:
+        self._kernel = kernel
+        self._stacks_fd = stacks_fd
+        self._enums: dict[str, dict[int, str]] = {}
+        self._symbols: dict[int, str] = {}
+        self._stacks: dict[int, list[str] | None] = {}
+
+    def enum(self, type_name: str) -> dict[int, str]:
+        """Return value -> enumerator of a kernel enum; empty when there is no such enum."""
+        if type_name not in self._enums:
+            self._enums[type_name] = self._kernel.enum(type_name)
+        return self._enums[type_name]
+
+    def symbol(self, address: int) -> str:
+        """Return `symbol+0xoffset` of a kernel text address."""
+        if address not in self._symbols:
+            self._symbols[address] = self._kernel.symbolize(address)
+        return self._symbols[address]
+
+    def stack(self, stack_id: int) -> list[str] | None:
+        """Return a stack's frames, innermost first; None for no stack."""
+        if stack_id < 0:
+            return None
+        if stack_id not in self._stacks:
+            raw = libbpf.lookup_element(self._stacks_fd, struct.pack("=I", stack_id), _FRAMES * 8)
+            frames = struct.unpack(f"={_FRAMES}Q", raw) if raw else ()
+            symbols = [self.symbol(frame) for frame in frames if frame]
+            self._stacks[stack_id] = _without_machinery(symbols) or None
+        return self._stacks[stack_id]
+
+
+def _without_machinery(frames: list[str]) -> list[str]:
+    """Leave out the innermost frames that are there because we look: our program and its callers."""
+    for index, frame in enumerate(frames):
+        if not frame.startswith(_MACHINERY):
+            return frames[index:]
+    return frames

@@ -1,0 +1,337 @@
+"""What a collection will do, decided before anything is done: options and kernel facts -> a Plan.
+
+Needs no root; `fyke collect --dry-run` prints it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fyke.capture.arguments import ARGUMENTS, argument_slots
+from fyke.capture.probe_spec import ProbeSpec, parse_probe
+from fyke.collectors import COLLECTORS, Collector
+from fyke.collectors.kernel_view import KernelView
+from fyke.collectors.skb_tracking import probes as tracking
+from fyke.errors import Unsupported, UsageError
+
+DEFAULT_PROBES = ("tp:net:netif_receive_skb", "tp:net:net_dev_start_xmit")
+DEFAULT_SNAPLEN = 256
+MAX_SNAPLEN = 2048
+DEFAULT_MAX_PROBES = 2048
+TRACKING_ENTRIES = 1 << 16
+STACK_ENTRIES = 1 << 14
+# Attaching and detaching one kprobe costs tens of milliseconds.
+MANY_SINGLE_KPROBES = 50
+
+
+class Kernel(KernelView, Protocol):
+    """What planning asks of the kernel (see `fyke.kernel.view.LiveKernel`)."""
+
+    cpus: int
+
+    def has(self, feature: str) -> bool:
+        """Say whether the kernel has a feature of `fyke.kernel.features`."""
+
+    def why_not(self, feature: str) -> str:
+        """Say why a feature is not there."""
+
+    def function_params(self, name: str) -> list[str] | None:
+        """Return the parameter types of a function, None when it has no BTF."""
+
+    def tracepoint_params(self, name: str) -> list[str] | None:
+        """Return the parameter types of a tracepoint (bare name)."""
+
+    def match_functions(self, pattern: str) -> list[str]:
+        """Return the functions that can be probed, by name or `*` pattern."""
+
+    def match_tracepoints(self, pattern: str) -> list[str]:
+        """Return tracepoints as `subsystem:name`, by name or `*` pattern."""
+
+    def symbolize(self, address: int) -> str:
+        """Return `symbol+0xoffset` of a code address."""
+
+    def explain_missing(self, kind: str, target: str) -> tuple[str, str]:
+        """Say why a function or tracepoint can't be probed, and a hint (near names)."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for, as far as it concerns the kernel."""
+
+    collectors: tuple[str, ...] = ("auto",)
+    probes: tuple[str, ...] = ()
+    skb_sections: tuple[str, ...] = ()
+    stack: bool = False
+    snaplen: int = DEFAULT_SNAPLEN
+    buffer_bytes: int | None = None
+    max_probes: int = DEFAULT_MAX_PROBES
+
+
+@dataclass(frozen=True)
+class PlannedProbe:
+    """One place in the kernel and what happens there.
+
+    arguments: kind (`skb`, `dev`, `net`, `reason`, `other`) -> index among the arguments.
+    flags: names of `enum probe_flags`, without the prefix.
+    """
+
+    symbol: str
+    mechanism: str
+    sections: frozenset[str]
+    arguments: dict[str, int]
+    flags: frozenset[str] = frozenset()
+    asked: tuple[str, ...] = ()
+
+    @property
+    def internal(self) -> bool:
+        """Whether only tracking needs it."""
+        return not self.asked
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that will be loaded and attached."""
+
+    collectors: tuple[Collector, ...]
+    sections: tuple[str, ...]
+    probes: tuple[PlannedProbe, ...]
+    tracking: bool
+    verify_identity: bool
+    gso_lineage: bool
+    snaplen: int
+    buffer_bytes: int
+    cpus: int
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def ring_bytes(self) -> int:
+        """Size of one CPU's ring: the largest power of two that fits its share."""
+        share = max(self.buffer_bytes // self.cpus, 4096)
+        return 1 << (share.bit_length() - 1)
+
+    @property
+    def any_stack(self) -> bool:
+        """Whether some probe takes stack traces."""
+        return any("STACK" in p.flags for p in self.probes)
+
+
+def make_plan(options: Options, kernel: Kernel) -> Plan:
+    """Decide. Raises UsageError and Unsupported, each naming the probe, collector or option at fault."""
+    collectors, notes = _choose_collectors(options, kernel)
+    sections = _choose_sections(options, collectors)
+    probes = _Probes(options, kernel, collectors, sections)
+    for spec in _specs(options, collectors):
+        probes.add(spec)
+    if not probes.by_symbol:
+        raise UsageError(
+            "there is no probe to collect from", "name one with -p, e.g. -p tp:net:netif_receive_skb"
+        )
+    on = any(c.name == "skb-tracking" for c in collectors)
+    verify = probes.add_tracking() if on else False
+    planned = tuple(probes.by_symbol.values())
+    if len(planned) > options.max_probes:
+        raise UsageError(
+            f"{len(planned)} probes are more than --max-probes {options.max_probes}",
+            "narrow the pattern or raise it",
+        )
+    gso = on and kernel.has("fentry") and kernel.has_function(tracking.GSO_FUNCTION)
+    if on and not gso:
+        probes.notes.append(
+            f"skb-tracking: can't see which packet GSO segments were cut from ({_why_no_gso(kernel)})"
+        )
+    return Plan(
+        collectors,
+        sections,
+        planned,
+        on,
+        verify,
+        gso,
+        options.snaplen,
+        options.buffer_bytes or default_buffer_bytes(kernel.cpus),
+        kernel.cpus,
+        (*notes, *probes.notes),
+    )
+
+
+def default_buffer_bytes(cpus: int) -> int:
+    """Return the default memory of all rings: 4 MiB a CPU, at least 64 MiB."""
+    return max(64 << 20, cpus * (4 << 20))
+
+
+def _why_no_gso(kernel: Kernel) -> str:
+    return kernel.why_not("fentry") if not kernel.has("fentry") else f"no function {tracking.GSO_FUNCTION}"
+
+
+def _choose_collectors(options: Options, kernel: Kernel) -> tuple[tuple[Collector, ...], list[str]]:
+    known = {c.name: c for c in COLLECTORS}
+    for name in options.collectors:
+        if name != "auto" and name not in known:
+            raise UsageError(f"unknown collector {name!r}", f"collectors: auto, {', '.join(known)}")
+    chosen: list[Collector] = []
+    notes: list[str] = []
+    for collector in COLLECTORS:
+        named = collector.name in options.collectors
+        if not named and "auto" not in options.collectors:
+            continue
+        reason = collector.unavailable(kernel)
+        if reason and named:
+            raise Unsupported(f"collector {collector.name} can't work here: {reason}", "leave it out of -c")
+        if reason:
+            notes.append(f"{collector.name} is off: {reason}")
+            continue
+        chosen.append(collector)
+        notes.extend(collector.notes(kernel))
+    return tuple(chosen), notes
+
+
+def _choose_sections(options: Options, collectors: tuple[Collector, ...]) -> tuple[str, ...]:
+    optional = {section: word for c in COLLECTORS for word, section in c.optional_sections}
+    words = set(options.skb_sections)
+    if "all" in words:
+        words |= set(optional.values())
+    return tuple(
+        s.name for c in collectors for s in c.sections if s.name not in optional or optional[s.name] in words
+    )
+
+
+def _specs(options: Options, collectors: tuple[Collector, ...]) -> list[tuple[ProbeSpec, str]]:
+    texts = [(text, text) for text in options.probes]
+    if not texts and options.collectors == ("auto",):
+        texts = [(text, "default") for text in DEFAULT_PROBES]
+    texts += [(text, c.name) for c in collectors for text in c.probes]
+    return [(parse_probe(text), asked) for text, asked in texts]
+
+
+class _Probes:
+    """The probes planned so far, one a symbol."""
+
+    def __init__(
+        self, options: Options, kernel: Kernel, collectors: tuple[Collector, ...], sections: tuple[str, ...]
+    ) -> None:
+        self.options = options
+        self.kernel = kernel
+        self.collectors = collectors
+        self.sections = frozenset(sections)
+        self.by_symbol: dict[str, PlannedProbe] = {}
+        self.notes: list[str] = []
+
+    def add(self, asked_spec: tuple[ProbeSpec, str]) -> None:
+        """Add what a spec names; refuse it by name when there is nothing to take."""
+        spec, asked = asked_spec
+        is_tracepoint = spec.type == "raw_tracepoint"
+        if not is_tracepoint and not self.kernel.has("kprobe"):
+            reason = self.kernel.why_not("kprobe")
+            raise Unsupported(
+                f"can't probe function {spec.target}: {reason}", "use tracepoints: -p tp:SUBSYSTEM:NAME"
+            )
+        match = self.kernel.match_tracepoints if is_tracepoint else self.kernel.match_functions
+        targets = match(spec.target)
+        if not targets:
+            raise UsageError(
+                *self.kernel.explain_missing("tracepoint" if is_tracepoint else "function", spec.target)
+            )
+        useless = 0
+        for target in targets:
+            useless += not self._add_one(spec, asked, target)
+        if useless == len(targets):
+            self._refuse(spec, targets)
+        if useless:
+            self.notes.append(
+                f"{spec.text}: {useless} of {len(targets)} matches left out, no collector takes data there"
+            )
+
+    def _refuse(self, spec: ProbeSpec, targets: list[str]) -> None:
+        names = ", ".join(c.name for c in self.collectors)
+        what = targets[0] if len(targets) == 1 else f"any of the {len(targets)} matches of {spec.target}"
+        params = self._params(targets[0], spec.type) if len(targets) == 1 else None
+        reason = f"its arguments are ({', '.join(params)})" if params else "none has an argument they know"
+        if params is None and len(targets) == 1:
+            reason = "the kernel's BTF doesn't describe its arguments"
+        raise UsageError(
+            f"no enabled collector ({names}) can take anything from {what}: {reason}",
+            "a probe needs an argument such as struct sk_buff * or struct net_device *",
+        )
+
+    def _params(self, target: str, kind: str) -> list[str] | None:
+        if kind == "raw_tracepoint":
+            return self.kernel.tracepoint_params(target.partition(":")[2])
+        return self.kernel.function_params(target)
+
+    def _add_one(self, spec: ProbeSpec, asked: str, target: str) -> bool:
+        params = self._params(target, spec.type)
+        own = {c.name for c in self.collectors if c.name == asked}
+        takers = [c for c in self.collectors if c.name in own or (params and set(c.takes) & set(params))]
+        sections = frozenset(s.name for c in takers for s in c.sections) & self.sections
+        if not sections:
+            return False
+        stack = frozenset({"STACK"} if spec.stack or self.options.stack else ())
+        self._merge(
+            PlannedProbe(
+                target,
+                self._mechanism(spec.type),
+                sections,
+                argument_slots(params or [], spec.type),
+                stack,
+                (asked,),
+            )
+        )
+        return True
+
+    def _mechanism(self, kind: str) -> str:
+        if kind == "raw_tracepoint":
+            return kind
+        return "kprobe_multi" if self.kernel.has("kprobe_multi") else "kprobe"
+
+    def _merge(self, new: PlannedProbe) -> None:
+        old = self.by_symbol.get(new.symbol)
+        if old:
+            new = PlannedProbe(
+                new.symbol,
+                new.mechanism,
+                old.sections | new.sections,
+                old.arguments | new.arguments,
+                old.flags | new.flags,
+                (*old.asked, *new.asked),
+            )
+        self.by_symbol[new.symbol] = new
+
+    def add_tracking(self) -> bool:
+        """Add tracking's own probes. Returns whether packets must be recognised by their headers."""
+        kernel = self.kernel
+        by_functions = kernel.has("kprobe") and kernel.has_function(tracking.FREE_HEAD.symbol)
+        if by_functions:
+            kind, wanted = "kprobe", tracking.FUNCTIONS
+        else:
+            kind, wanted = "raw_tracepoint", tracking.TRACEPOINTS
+            self._note_tracepoints_only()
+        for probe in wanted:
+            there = kernel.has_function(probe.symbol) if by_functions else True
+            if there:
+                self._merge(self._tracking_probe(probe, kind))
+            elif probe.lost:
+                self.notes.append(
+                    f"skb-tracking: can't see {probe.lost}: {probe.symbol} can't be probed here"
+                )
+        return not by_functions
+
+    def _tracking_probe(self, probe: tracking.TrackingProbe, kind: str) -> PlannedProbe:
+        arguments = {"skb": probe.skb}
+        if probe.other is not None:
+            arguments["other"] = probe.other
+        sections = frozenset({"skb_tracking"} if probe.records else ()) & self.sections
+        return PlannedProbe(probe.symbol, self._mechanism(kind), sections, arguments, frozenset(probe.flags))
+
+    def _note_tracepoints_only(self) -> None:
+        why = (
+            self.kernel.why_not("kprobe")
+            if not self.kernel.has("kprobe")
+            else "skb_free_head can't be probed"
+        )
+        self.notes.append(
+            f"skb-tracking stands on tracepoints alone ({why}): it knows a packet again by its headers, and "
+            "can't see GRO merges, nor follow a packet that is encrypted in place or copied"
+        )
+
+
+__all__ = ["ARGUMENTS", "Kernel", "Options", "Plan", "PlannedProbe", "default_buffer_bytes", "make_plan"]

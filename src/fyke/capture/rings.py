@@ -1,0 +1,165 @@
+"""Per-CPU ring buffers -> arrays of records in time order, many at a time.
+
+A ring (BPF_MAP_TYPE_RINGBUF, kernel/bpf/ringbuf.c) is a consumer page, a producer page and the data, mapped
+twice in a row so that no record is ever in two pieces. Every record is an 8-byte header (length and the bits
+BUSY and DISCARD) and its bytes. Ours all have one length, so what is ready is one strided array.
+"""
+
+from __future__ import annotations
+
+import mmap
+import platform
+import select
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from fyke.kernel.syscalls import syscall
+
+_HEADER_BYTES = 8
+_BUSY, _DISCARD = np.uint32(1 << 31), np.uint32(1 << 30)
+
+Bytes2D = npt.NDArray[np.uint8]
+
+
+def _make_barrier() -> Callable[[], None]:
+    """Return what orders our loads and stores of the ring's positions, headers and data.
+
+    The kernel publishes a record by a release store to its header and the producer position by another; we
+    must not read a header before the position, or data before its header, and must not hand space back before
+    it was copied. x86 keeps loads in order, and stores after loads. arm64 doesn't: there membarrier(2) runs a
+    full barrier on this CPU (it asks one of every CPU that runs our process, of which there is one).
+    """
+    if platform.machine() != "aarch64":
+        return lambda: None
+    membarrier, register, private = 283, 16, 8  # MEMBARRIER_CMD_[REGISTER_]PRIVATE_EXPEDITED
+    syscall(membarrier, register, 0, 0)
+
+    def barrier() -> None:
+        syscall(membarrier, private, 0, 0)
+
+    return barrier
+
+
+_barrier = _make_barrier()
+
+
+class Ring:
+    """One CPU's ring."""
+
+    def __init__(self, fd: int, ring_bytes: int, record_bytes: int) -> None:
+        page = mmap.PAGESIZE
+        self._consumer = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
+        self._mapping = mmap.mmap(fd, page + 2 * ring_bytes, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        self._consumed: npt.NDArray[np.uint64] = np.frombuffer(self._consumer, np.uint64, 1)
+        self._produced: npt.NDArray[np.uint64] = np.frombuffer(self._mapping, np.uint64, 1)
+        self._data: npt.NDArray[np.uint8] = np.frombuffer(
+            self._mapping, np.uint8, 2 * ring_bytes, offset=page
+        )
+        self._mask = ring_bytes - 1
+        self._stride = _HEADER_BYTES + record_bytes
+        self._position = int(self._consumed[0])
+
+    def take(self) -> tuple[Bytes2D | None, bool]:
+        """Copy what is ready, shape (records, record_bytes), and give its space back.
+
+        The second value says whether it stopped at a record that is still being written.
+        """
+        ready = (int(self._produced[0]) - self._position) // self._stride
+        if not ready:
+            return None, False
+        _barrier()
+        start = self._position & self._mask
+        rows = self._data[start : start + ready * self._stride].reshape(ready, self._stride)
+        headers = np.ascontiguousarray(rows[:, :4]).view(np.uint32)[:, 0]
+        busy = np.flatnonzero(headers & _BUSY)
+        stopped = bool(busy.size)
+        if stopped:
+            ready = int(busy[0])
+            rows, headers = rows[:ready], headers[:ready]
+            if not ready:
+                return None, True
+        _barrier()
+        discarded = headers & _DISCARD
+        records = rows[:, _HEADER_BYTES:]
+        taken = records[discarded == 0] if discarded.any() else np.ascontiguousarray(records)
+        _barrier()
+        self._position += ready * self._stride
+        self._consumed[0] = self._position
+        return (taken if taken.shape[0] else None), stopped
+
+    def close(self) -> None:
+        """Unmap the ring."""
+        del self._consumed, self._produced, self._data
+        self._mapping.close()
+        self._consumer.close()
+
+
+class Rings:
+    """All rings of a collection, merged into one stream in time order up to a watermark.
+
+    A record is on its way for as long as its program runs, which an interrupt can prolong: what is younger
+    than `slack_ns` at the time of looking waits for the next look.
+    """
+
+    def __init__(self, fds: list[int], ring_bytes: int, record_bytes: int, slack_ns: int = 5_000_000) -> None:
+        self._rings = [Ring(fd, ring_bytes, record_bytes) for fd in fds]
+        self._slack_ns = slack_ns
+        self._waiting: list[Bytes2D] = []
+        self._poll = select.epoll()
+        for fd in fds:
+            self._poll.register(fd, select.EPOLLIN | select.EPOLLET)
+        self.late = 0
+        self._newest_given_ns = 0
+
+    def watch(self, fd: int) -> None:
+        """Let another descriptor end a wait too."""
+        self._poll.register(fd, select.EPOLLIN)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a ring fills up, a watched descriptor is ready, or the time is over."""
+        self._poll.poll(seconds)
+
+    def take(self, now_ns: int | None) -> Bytes2D | None:
+        """Return the records older than now_ns less the slack (all of them when None), in time order."""
+        limit_ns = None if now_ns is None else now_ns - self._slack_ns
+        for ring in self._rings:
+            taken, stopped = ring.take()
+            if taken is not None:
+                self._waiting.append(taken)
+                if stopped and limit_ns is not None:
+                    limit_ns = min(limit_ns, int(_timestamps(taken)[-1]))
+        if not self._waiting:
+            return None
+        records = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+        stamps = _timestamps(records)
+        order = np.argsort(stamps, kind="stable")
+        if limit_ns is not None:
+            count = int(np.searchsorted(stamps, limit_ns, sorter=order))
+            self._waiting = [records[order[count:]]] if count < len(order) else []
+            order = order[:count]
+        else:
+            self._waiting = []
+        if not order.size:
+            return None
+        result = records[order]
+        self._note_late(_timestamps(result))
+        return result
+
+    def _note_late(self, stamps: npt.NDArray[np.uint64]) -> None:
+        if int(stamps[0]) < self._newest_given_ns:
+            self.late += int(np.count_nonzero(stamps < self._newest_given_ns))
+        self._newest_given_ns = max(self._newest_given_ns, int(stamps[-1]))
+
+    def close(self) -> None:
+        """Unmap all rings."""
+        self._poll.close()
+        for ring in self._rings:
+            ring.close()
+
+
+def _timestamps(records: Bytes2D) -> npt.NDArray[np.uint64]:
+    """Return the first member of each record, its time."""
+    stamps: npt.NDArray[np.uint64] = np.ascontiguousarray(records[:, :8]).view(np.uint64)[:, 0]
+    return stamps

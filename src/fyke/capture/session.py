@@ -1,0 +1,118 @@
+"""The lifecycle of a collection: load, attach, enable, poll, stop. Whatever happens, nothing is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+
+from fyke.capture.attach import Attached
+from fyke.capture.decode import Decoder
+from fyke.capture.forget import INTERVAL_NS, forget_stale
+from fyke.capture.load import Loaded
+from fyke.capture.loss import Gap, LossCounters
+from fyke.capture.names import KernelNames
+from fyke.capture.plan import Kernel, Plan
+from fyke.capture.rings import Bytes2D, Rings
+
+# Records are written at least this often, and not in smaller batches than this while more come in: small
+# batches cost twice as much (see bench/README.md).
+FLUSH_SECONDS = 1.0
+BATCH_RECORDS = 16_384
+# How long to sleep between looks at the rings; a ring that fills up ends the sleep.
+POLL_SECONDS = 0.05
+
+
+class Session:
+    """One running collection; a context manager. Batches come from `poll()` and `stop()`."""
+
+    def __init__(
+        self, plan: Plan, kernel: Kernel, progress: Callable[[int, int], None] = lambda _done, _all: None
+    ) -> None:
+        self.plan = plan
+        self._attached: Attached | None = None
+        self._rings: Rings | None = None
+        self._held: list[Bytes2D] = []
+        self._held_since = time.monotonic()
+        self._forgot_ns = time.monotonic_ns()
+        self._loaded = Loaded(plan, kernel)
+        try:
+            self._rings = Rings(self._loaded.ring_fds, plan.ring_bytes, self._loaded.layout.record_bytes)
+            names = KernelNames(kernel, self._loaded.maps.stacks)
+            self._decoder = Decoder(plan, self._loaded.layout, names)
+            self._attached = Attached(self._loaded, progress)
+            programs = self._loaded.shared_program_fds()
+            self.loss = LossCounters(plan, self._loaded.counters, programs, time.monotonic_ns())
+            self._loaded.enable(True)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def rings(self) -> Rings:
+        """The rings, to wait on."""
+        assert self._rings is not None
+        return self._rings
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Symbols of patterns that couldn't be attached, with the reason."""
+        return self._attached.missing if self._attached else {}
+
+    def poll(self, *, flush: bool) -> pa.RecordBatch | None:
+        """Look at the rings; return a batch when enough has come in, or `flush` asks for what is there."""
+        now_ns = time.monotonic_ns()
+        records = self.rings.take(now_ns)
+        if records is not None:
+            self._held.append(records)
+        if self.plan.tracking and now_ns - self._forgot_ns > INTERVAL_NS:
+            self._forgot_ns = now_ns
+            forget_stale(self._loaded.maps.tracking, self._loaded.tracked_dtype, now_ns)
+        waited = time.monotonic() - self._held_since
+        count = sum(len(r) for r in self._held)
+        if count and (flush or count >= BATCH_RECORDS or waited > FLUSH_SECONDS):
+            return self._batch()
+        return None
+
+    def gaps(self) -> list[Gap]:
+        """Return what was lost since the last call."""
+        return self.loss.look(time.monotonic_ns())
+
+    def stop(self) -> pa.RecordBatch | None:
+        """Stop events, detach, and return the last of them."""
+        self._loaded.enable(False)
+        if self._attached:
+            self._attached.detach()
+        records = self.rings.take(None)
+        if records is not None:
+            self._held.append(records)
+        return self._batch() if self._held else None
+
+    def _batch(self) -> pa.RecordBatch:
+        import numpy as np
+
+        records = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
+        self._held = []
+        self._held_since = time.monotonic()
+        return self._decoder.batch(records)
+
+    def close(self) -> None:
+        """Take everything out of the kernel."""
+        if self._attached:
+            self._attached.detach()
+        if self._rings:
+            self._rings.close()
+        self._loaded.close()
+
+    def __enter__(self) -> Self:
+        """Return the running session."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
