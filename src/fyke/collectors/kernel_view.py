@@ -1,4 +1,4 @@
-"""What a collector may ask of the kernel when a collection is planned; passed in, so that planning needs no root."""
+"""What a collector may ask of the kernel while planning; passed in, so that planning needs no root."""
 
 from __future__ import annotations
 

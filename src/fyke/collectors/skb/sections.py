@@ -4,8 +4,8 @@ from fyke.events.column import Column, Section
 
 PACKET = Section(
     "packet",
-    "The packet's first bytes, from the link-layer header on (a made-up Ethernet header with zero addresses when "
-    "the packet has none yet).",
+    "The packet's first bytes, from the link-layer header on (a made-up Ethernet header with zero addresses "
+    "when the packet has none yet).",
     (
         Column("len", "uint32", "Length of the packet from that header on", "bytes", source="len"),
         Column("capture_len", "uint32", "How many of them were kept", "bytes", source="capture_len"),
@@ -29,10 +29,19 @@ META = Section(
     "Fields of struct sk_buff.",
     (
         Column("len", "uint32", "skb->len", "bytes", source="len"),
-        Column("data_len", "uint32", "skb->data_len: bytes outside the linear area", "bytes", source="data_len"),
+        Column(
+            "data_len", "uint32", "skb->data_len: bytes outside the linear area", "bytes", source="data_len"
+        ),
         Column("hash", "uint32", "skb->hash", source="hash"),
-        Column("ip_summed", "uint8", "CHECKSUM_NONE 0, UNNECESSARY 1, COMPLETE 2, PARTIAL 3", source="ip_summed"),
-        Column("csum", "uint32", "skb->csum (start in the low, offset in the high half when PARTIAL)", source="csum"),
+        Column(
+            "ip_summed", "uint8", "CHECKSUM_NONE 0, UNNECESSARY 1, COMPLETE 2, PARTIAL 3", source="ip_summed"
+        ),
+        Column(
+            "csum",
+            "uint32",
+            "skb->csum (start in the low, offset in the high half when PARTIAL)",
+            source="csum",
+        ),
         Column("csum_level", "uint8", "skb->csum_level", source="csum_level"),
         Column("priority", "uint32", "skb->priority", source="priority"),
     ),
@@ -46,7 +55,9 @@ DATAREF = Section(
         Column("cloned", "bool", "skb->cloned: the data may be shared", source="cloned"),
         Column("fclone", "uint8", "skb->fclone", source="fclone"),
         Column("users", "uint8", "skb->users", source="users"),
-        Column("dataref", "uint8", "References to the data (skb_shared_info.dataref, low half)", source="dataref"),
+        Column(
+            "dataref", "uint8", "References to the data (skb_shared_info.dataref, low half)", source="dataref"
+        ),
     ),
 )
 

@@ -13,8 +13,20 @@ SECTION = Section(
     "skb_drop",
     "Why the packet was dropped.",
     (
-        Column("subsys", "string", "Owner of the reason, null for the core", source="reason", label=subsystem_name),
-        Column("drop_reason", "string", "The kernel's name for it, without prefix", source="reason", label=reason_name),
+        Column(
+            "subsys",
+            "string",
+            "Owner of the reason, null for the core",
+            source="reason",
+            label=subsystem_name,
+        ),
+        Column(
+            "drop_reason",
+            "string",
+            "The kernel's name for it, without prefix",
+            source="reason",
+            label=reason_name,
+        ),
     ),
 )
 

@@ -1,7 +1,8 @@
 """Names of drop reasons, from the running kernel's own enums.
 
 A reason's upper 16 bits name the subsystem that owns it (enum skb_drop_reason_subsys), the lower ones
-are the reason. Linux kernel commit 071c0fc6fb91 ("net: extend drop reasons for multiple subsystems") (in v6.4).
+are the reason. Linux kernel commit 071c0fc6fb91 ("net: extend drop reasons for multiple subsystems")
+(in v6.4).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def subsystem_name(raw: int, names: Names) -> str | None:
 
 
 def reason_name(raw: int, names: Names) -> str:
-    """Return the name of a reason without its prefix (`NO_SOCKET`), or its number when the kernel has no name for it."""
+    """Return the name of a reason without its prefix (`NO_SOCKET`), or its number when it has none."""
     if not names.enum("skb_drop_reason"):
         return "NOT_SPECIFIED"
     for enum in _ENUMS:

@@ -21,7 +21,9 @@ SECTION = Section(
             source="parent_orig_head",
             null_if=0,
         ),
-        Column("parent_timestamp_ns", "uint64", "The other half", "ns", source="parent_timestamp_ns", null_if=0),
+        Column(
+            "parent_timestamp_ns", "uint64", "The other half", "ns", source="parent_timestamp_ns", null_if=0
+        ),
     ),
 )
 
