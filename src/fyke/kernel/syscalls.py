@@ -10,7 +10,6 @@ import platform
 # bpf, perf_event_open: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h. Calls
 # since Linux 5.1 have one number everywhere.
 _NUMBERS = {"x86_64": (321, 298), "aarch64": (280, 241)}
-FSOPEN, FSCONFIG, FSMOUNT = 430, 431, 432
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -38,22 +37,3 @@ def mount(source: str, target: str, filesystem: str) -> None:
     if _libc.mount(source.encode(), target.encode(), filesystem.encode(), 0, None) < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error), target)
-
-
-def open_detached(filesystem: str) -> int:
-    """Open the root of a filesystem that nobody mounted; returns a directory descriptor.
-
-    The mount belongs to the descriptor and is in no mount table, so that it is gone when the descriptor is,
-    whatever happens to the process (fsopen(2), fsmount(2), Linux 5.2). Raises OSError.
-    """
-    created_cmd, cloexec = 6, 1  # FSCONFIG_CMD_CREATE, FSOPEN_CLOEXEC and FSMOUNT_CLOEXEC
-    context = syscall(FSOPEN, filesystem.encode(), cloexec)
-    try:
-        syscall(FSCONFIG, context, created_cmd, None, None, 0)
-        root = syscall(FSMOUNT, context, cloexec, 0)
-    finally:
-        os.close(context)
-    try:
-        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
-    finally:
-        os.close(root)

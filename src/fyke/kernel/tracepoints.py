@@ -7,16 +7,12 @@ nothing on the system changes.
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from fyke.kernel.syscalls import mount, open_detached
-
-TRACEFS = Path("/sys/kernel/tracing")
-DEBUGFS = Path("/sys/kernel/debug")
-_MOUNTED = {"tracefs": (TRACEFS, DEBUGFS / "tracing"), "debugfs": (DEBUGFS,)}
+from fyke.kernel.pseudofs import DEBUGFS, PLACES, TRACEFS, read_file
+from fyke.kernel.syscalls import mount
 
 
 def parse_available_events(data: bytes) -> frozenset[str]:
@@ -49,34 +45,22 @@ def parse_kprobe_blacklist(data: bytes) -> frozenset[str]:
 
 def available_events() -> frozenset[str]:
     """Return all events as `subsystem:name`. OSError when tracefs can't be read."""
-    return parse_available_events(_read("tracefs", "available_events"))
+    return parse_available_events(read_file("tracefs", "available_events"))
 
 
 def available_filter_functions() -> dict[str, str]:
     """Return the functions that ftrace can trace, name -> module. OSError when not readable (lockdown)."""
-    return parse_available_filter_functions(_read("tracefs", "available_filter_functions"))
+    return parse_available_filter_functions(read_file("tracefs", "available_filter_functions"))
 
 
 def kprobe_blacklist() -> frozenset[str]:
     """Return the functions that must not be probed. OSError when debugfs can't be read or has none."""
-    return parse_kprobe_blacklist(_read("debugfs", "kprobes/blacklist"))
+    return parse_kprobe_blacklist(read_file("debugfs", "kprobes/blacklist"))
 
 
 def is_mounted() -> bool:
     """Say whether tracefs is mounted where everybody looks for it."""
-    return any((path / "available_events").exists() for path in _MOUNTED["tracefs"])
-
-
-def _read(filesystem: str, name: str) -> bytes:
-    for directory in _MOUNTED[filesystem]:
-        with contextlib.suppress(FileNotFoundError):
-            return (directory / name).read_bytes()
-    root = open_detached(filesystem)
-    try:
-        with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=root), "rb") as file:
-            return file.read()
-    finally:
-        os.close(root)
+    return any((path / "available_events").exists() for path in PLACES["tracefs"])
 
 
 @contextlib.contextmanager
@@ -85,7 +69,7 @@ def mounted_tracefs(directory: Path = TRACEFS) -> Iterator[Path]:
 
     Yields where it is mounted. Raises OSError when it can't be.
     """
-    for path in _MOUNTED["tracefs"]:
+    for path in PLACES["tracefs"]:
         if (path / "available_events").exists():
             yield path
             return

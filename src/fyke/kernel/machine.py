@@ -1,0 +1,60 @@
+"""Facts of the machine a collection runs on."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The kernel and hardware as uname(2) names them."""
+
+    kernel_release: str
+    kernel_version: str
+    hardware_name: str
+
+
+def machine() -> Machine:
+    """Return what uname(2) says."""
+    name = os.uname()
+    return Machine(name.release, name.version, name.machine)
+
+
+def clock_monotonic_offset_ns() -> int:
+    """Return what to add to CLOCK_MONOTONIC (bpf_ktime_get_ns) to get nanoseconds since the Unix epoch.
+
+    The two clocks can't be read at once: of several tries the one with the shortest gap is taken.
+    """
+    best = None
+    for _ in range(8):
+        before = time.monotonic_ns()
+        wall = time.time_ns()
+        after = time.monotonic_ns()
+        gap = after - before
+        if best is None or gap < best[0]:
+            best = (gap, wall - (before + gap // 2))
+    assert best is not None
+    return best[1]
+
+
+def parse_cpu_list(text: str) -> tuple[int, ...]:
+    """Parse a list like `0-3,8` into CPU numbers. ValueError when it is none."""
+    cpus: list[int] = []
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        cpus.extend(range(int(first), int(last or first) + 1))
+    return tuple(cpus)
+
+
+def possible_cpus(path: Path = POSSIBLE_CPUS) -> tuple[int, ...]:
+    """Return the numbers of all CPUs that can ever be online: a per-CPU map has this many values.
+
+    Numbers may have holes; what is indexed by CPU number needs `max() + 1` places. OSError or ValueError when
+    the kernel doesn't say.
+    """
+    return parse_cpu_list(path.read_text())
