@@ -35,7 +35,7 @@ _DENIED = (errno.EPERM, errno.EACCES)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the kernel answered: yes, no or unknown, with the reason (a clause without a full stop) or a detail."""
+    """What the kernel answered: yes, no or unknown, with the reason or a detail (no full stop)."""
 
     state: State
     why: str = ""
@@ -72,12 +72,20 @@ class Probes:
             return Answer("no", f"even root may not load BPF programs here ({error.strerror})")
         return YES
 
+    @cached_property
+    def _locked(self) -> str:
+        try:
+            mode = lockdown_mode()
+        except OSError:
+            mode = "none"
+        return "" if mode == "none" else f" (it is locked down: {mode})"
+
     def answer_for(self, error: OSError) -> Answer:
         """Judge a failure: no privilege tells nothing, a refusal in spite of it means no."""
         if error.errno in _DENIED:
             if not self.may_load:
                 return Answer("unknown", "can only be told with the privilege to load BPF programs")
-            return Answer("no", "the kernel refuses it (operation not permitted)")
+            return Answer("no", f"the kernel refuses it{self._locked}")
         # 524 is ENOTSUPP, which the kernel should not show to users but does.
         if error.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.E2BIG, 524):
             return Answer("no", "this kernel doesn't have it")

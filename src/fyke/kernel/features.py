@@ -1,4 +1,4 @@
-"""What this kernel can do for fyke: each feature, what is lost without it, and the one thing to do about it."""
+"""What this kernel can do for fyke: each feature, what is lost without it, and the one thing to do."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ FEATURES = (
         "boot with lockdown=integrity or without lockdown",
         needed=True,
     ),
-    # Linux kernel commit 457f44363a88 ("bpf: Implement BPF ring buffer and verifier support for it") (in v5.8).
+    # Linux kernel commit 457f44363a88 ("bpf: Implement BPF ring buffer and verifier support for it")
+    # (in v5.8).
     Feature(
         "ringbuf",
         "BPF ring buffers",
@@ -115,11 +116,11 @@ FEATURES = (
         "kprobes",
         probe.kprobe,
         "4.17",
-        "functions can't be probed by kprobe, and without fentry not at all; packets are tracked by tracepoints only",
+        "functions can't be probed (without fentry either); packets are tracked by tracepoints only",
         "use a kernel built with CONFIG_KPROBE_EVENTS",
     ),
-    # Linux kernel commit 7adfc6c9b315 ("bpf: Add bpf_get_attach_cookie() BPF helper to access bpf_cookie value")
-    # (in v5.15).
+    # Linux kernel commit 7adfc6c9b315 ("bpf: Add bpf_get_attach_cookie() BPF helper to access bpf_cookie
+    # value") (in v5.15).
     Feature(
         "kprobe_cookie",
         "one program for many kprobes",
@@ -194,7 +195,7 @@ FEATURES = (
         "the list of functions that can be probed",
         probe.filter_functions,
         "4.1",
-        "wildcards are taken from the kernel's types and symbols; a few functions may be refused when attaching",
+        "wildcards go by the kernel's types and symbols, so that attaching may refuse a few functions",
         "run as root on a kernel that isn't locked down",
     ),
     Feature(

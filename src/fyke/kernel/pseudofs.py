@@ -19,7 +19,7 @@ _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
 
 
 def read_file(filesystem: str, name: str) -> bytes:
-    """Read a file where the filesystem is mounted, and otherwise through a mount of our own. Raises OSError."""
+    """Read a file where the filesystem is mounted, else through a mount of our own. Raises OSError."""
     for directory in PLACES[filesystem]:
         with contextlib.suppress(FileNotFoundError):
             return (directory / name).read_bytes()
