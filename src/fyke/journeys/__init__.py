@@ -1,0 +1,1 @@
+"""Packets' journeys, put back together from their events by SQL."""
