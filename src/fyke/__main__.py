@@ -1,0 +1,5 @@
+"""`python -m fyke`."""
+
+from fyke.cli.main import entry
+
+entry()

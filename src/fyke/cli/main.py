@@ -1,0 +1,161 @@
+"""Finds the command, runs it, and says what went wrong: one sentence, a hint, an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, NoReturn
+
+from fyke import __version__
+from fyke.errors import FykeError, UsageError
+
+# Each is the module fyke.cli.NAME.
+COMMANDS = ("collect", "print", "sort", "doctor")
+LOG_LEVELS = {"error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 5}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with Retis' rules: no abbreviated options; a mistake is one of our errors."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the mistake as UsageError."""
+        raise UsageError(message, f"see: {self.prog} --help")
+
+
+def entry() -> NoReturn:
+    """Run as a program."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command line, without the program's name, and return the exit code."""
+    level = "info"
+    try:
+        try:
+            options, command, rest = _split(argv)
+            level = options.log_level
+            return _run(command, rest, level)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except SystemExit as end:  # argparse after --help and --version
+        return int(end.code or 0)
+    except FykeError as error:
+        _say(error.message, error.hint)
+        return error.exit_code
+    except BrokenPipeError:
+        return _closed_pipe()
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        return _unexpected(error, level)
+
+
+def resolve(word: str) -> str:
+    """Return the command that a word names: itself or an unambiguous beginning. Raises UsageError."""
+    if word in COMMANDS:
+        return word
+    matches = [name for name in COMMANDS if word and name.startswith(word)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UsageError(f"'{word}' could be {' or '.join(matches)}", "write more of it")
+    close = get_close_matches(word, COMMANDS, 1)
+    hint = f"did you mean {close[0]}?" if close else f"commands: {', '.join(COMMANDS)}"
+    raise UsageError(f"there is no command '{word}'", hint)
+
+
+def _split(argv: Sequence[str]) -> tuple[argparse.Namespace, str, list[str]]:
+    """Take the options before the command, the command, and what follows it."""
+    parser = Parser(
+        prog="fyke", usage="fyke [options] COMMAND ...", description=import_module("fyke").__doc__
+    )
+    parser.add_argument("--version", action="version", version=f"fyke {__version__}")
+    parser.add_argument(
+        "--log-level",
+        choices=LOG_LEVELS,
+        default="info",
+        help="how much to say on stderr (default: info)",
+    )
+    parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    if set(argv) & {"-h", "--help"} or not argv:
+        parser.epilog = _summaries()
+    if not argv:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+    options = parser.parse_args(argv)
+    if options.command is None:
+        raise UsageError("no command given", f"commands: {', '.join(COMMANDS)}")
+    return options, resolve(options.command), options.rest
+
+
+def _summaries() -> str:
+    lines = [f"  {name:10}{import_module(f'fyke.cli.{name}').SUMMARY}" for name in COMMANDS]
+    return "\n".join(["commands (a unique beginning is enough; COMMAND --help says more):", *lines])
+
+
+def _run(command: str, rest: list[str], level: str) -> int:
+    module = import_module(f"fyke.cli.{command}")
+    parser = Parser(prog=f"fyke {command}", description=module.SUMMARY)
+    module.add_arguments(parser)
+    args = parser.parse_args(rest)
+    _set_up_log(level)
+    return int(module.run(args))
+
+
+def _set_up_log(level: str) -> None:
+    """Send the log to stderr; times, and levels below warning, only at debug and trace."""
+    import logging
+
+    class Format(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            name = {"WARNING": "warning"}.get(record.levelname, record.levelname.lower())
+            text = record.getMessage()
+            if record.exc_info:
+                text += "\n" + self.formatException(record.exc_info)
+            if LOG_LEVELS[level] <= logging.DEBUG:
+                return f"{self.formatTime(record)} {name}: {text}"
+            return text if record.levelno < logging.WARNING else f"{name}: {text}"
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(Format())
+    logger = logging.getLogger("fyke")
+    logger.handlers[:] = [handler]
+    logger.setLevel(LOG_LEVELS[level])
+    logger.propagate = False
+
+
+def _say(message: str, hint: str) -> None:
+    lines = f"error: {message}\n" + (f"hint: {hint}\n" if hint else "")
+    if sys.stderr is not None:
+        sys.stderr.write(lines)
+
+
+def _closed_pipe() -> int:
+    """End quietly: the reader has what it wanted. The interpreter must not flush into the pipe again."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0
+
+
+def _unexpected(error: Exception, level: str) -> int:
+    """Own up to a defect of ours: one sentence, and the traceback only where it was asked for."""
+    if LOG_LEVELS.get(level, 20) <= LOG_LEVELS["debug"]:
+        import traceback
+
+        traceback.print_exception(error)
+        hint = "please report it with the lines above"
+    else:
+        hint = "run it again with `fyke --log-level debug ...` for the place, and report it"
+    what = str(error).partition("\n")[0]
+    _say(f"this is a defect of fyke: {type(error).__name__}{': ' if what else ''}{what}", hint)
+    return 1

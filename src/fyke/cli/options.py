@@ -1,0 +1,84 @@
+"""Options that several commands have, each described in one place, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fyke.collectors.formatting import Style
+    from fyke.events.facts import Facts
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option or argument: its names, help, and what else argparse is to know of it."""
+
+    names: tuple[str, ...]
+    help: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def _flag(*names: str, help: str) -> Option:
+    return Option(names, help, {"action": "store_true"})
+
+
+INPUT = Option(
+    ("input",),
+    "event file of fyke or Retis; FILE.. reads FILE.0, FILE.1 and so on from the one named "
+    "(default: fyke.arrow, then retis.data)",
+    {"nargs": "?", "metavar": "IN"},
+)
+
+# How events look as text; `style` takes them.
+TEXT = (
+    Option(
+        ("--format",),
+        "a line for each section, or one for each event (default: multi-line)",
+        {"choices": ("single-line", "multi-line"), "default": "multi-line"},
+    ),
+    _flag("--utc", help="show times as dates in UTC, not as nanoseconds since boot"),
+    Option(("-e",), "show link-layer headers", {"action": "store_true", "dest": "link_layer"}),
+    Option(
+        ("--color",),
+        "colour drops, losses and probes (default: auto, on a terminal unless NO_COLOR is set)",
+        {"choices": ("auto", "always", "never"), "default": "auto"},
+    ),
+)
+NO_PAGER = _flag("--no-pager", help="don't page on a terminal (so does NOPAGER in the environment)")
+PRINT = _flag("--print", help="show the text as well when writing to a file")
+OUT_FORMAT = Option(
+    ("--out-format",),
+    "format of the file written (default: by its name; .json, .jsonl and .data are Retis' JSON lines)",
+    {"choices": ("arrow", "json")},
+)
+
+
+def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
+    """Add options to a command."""
+    for option in options:
+        parser.add_argument(*option.names, help=option.help, **option.settings)
+
+
+def style(args: argparse.Namespace, facts: Facts) -> Style:
+    """Return how text is to look, from the options in TEXT and the clock of the recording."""
+    from fyke.collectors.formatting import Style
+
+    return Style(
+        multi_line=args.format == "multi-line",
+        link_layer=args.link_layer,
+        utc_offset_ns=facts.clock_monotonic_offset_ns if args.utc else None,
+        color=wants_color(args.color),
+    )
+
+
+def wants_color(choice: str) -> bool:
+    """Say whether stdout gets colours: `auto` looks at the terminal, NO_COLOR and TERM."""
+    if choice != "auto":
+        return choice == "always"
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,103 @@
+"""fyke sort: events put together to journeys, as text or into a file."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fyke.cli.options import INPUT, NO_PAGER, OUT_FORMAT, PRINT, TEXT, Option, add_options, style
+
+if TYPE_CHECKING:
+    from fyke.events.reader import EventSource
+
+SUMMARY = "Put the events of each packet together"
+log = logging.getLogger(__name__)
+
+OPTIONS = (
+    INPUT,
+    Option(("-o", "--out"), "write the journeys to a file", {"metavar": "FILE"}),
+    OUT_FORMAT,
+    PRINT,
+    Option(
+        ("--max-buffer",),
+        "accepted for Retis' sake and without effect: journeys are always whole, memory is bounded otherwise",
+        {"type": int, "metavar": "N"},
+    ),
+    *TEXT,
+    NO_PAGER,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_options(parser, OPTIONS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Sort a file; what is readable of a damaged one, then raise InputError."""
+    from fyke.cli.reading import report
+    from fyke.events.reader import open_events
+
+    with open_events(args.input) as source:
+        if source.facts.order == "journey":
+            log.info("File already sorted")
+            return 0
+        if args.out is not None:
+            _refuse_input(args.out, source)
+        _sort(args, source)
+        report(source)
+    return 0
+
+
+def _sort(args: argparse.Namespace, source: EventSource) -> None:
+    from fyke.journeys.sort import sort, sorted_facts, sorted_schema
+
+    with contextlib.ExitStack() as outputs:
+        takers: list[Callable[[Any], None]] = []
+        if args.out is not None:
+            from fyke.cli.writing import open_writer
+
+            facts, schema = sorted_facts(source.facts), sorted_schema(source.schema)
+            writer = open_writer(args.out, facts, args.out_format, schema=schema)
+            outputs.enter_context(writer)
+            takers.append(writer.write)
+        if args.out is None or args.print:
+            takers.append(_text(args, source, outputs))
+        for batch in sort(source.batches(), source.schema):
+            for take in takers:
+                take(batch)
+
+
+def _text(
+    args: argparse.Namespace, source: EventSource, outputs: contextlib.ExitStack
+) -> Callable[[Any], None]:
+    """Begin the text on stdout; return what takes batches. It is ended with the outputs."""
+    from fyke.render.screen import Screen
+    from fyke.render.text import EventText
+
+    screen = outputs.enter_context(Screen(page=not args.no_pager))
+    text = EventText(style(args, source.facts), series=True)
+    screen.write(text.start(source.facts))
+    outputs.callback(lambda: screen.write(text.end()))
+
+    def take(batch: Any) -> None:
+        for piece in text.batch(batch):
+            screen.write(piece)
+
+    return take
+
+
+def _refuse_input(out: str, source: EventSource) -> None:
+    """Refuse to write over what is being read."""
+    from fyke.errors import UsageError
+    from fyke.events.rotation import next_path
+
+    path: str | None = source.path
+    while path is not None and os.path.exists(path):
+        if os.path.exists(out) and os.path.samefile(path, out):
+            raise UsageError(f"{out} is the file to be sorted", "write the journeys to another file")
+        path = next_path(path)
