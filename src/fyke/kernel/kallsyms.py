@@ -44,9 +44,9 @@ class Kallsyms:
         # `$x` and the like are no functions: they mark instruction sets on arm64.
         lines = [line for line in data.split(b"\n") if line[17:18] in _CODE and line[19:20] != b"$"]
         lines.sort(key=_ADDRESS)
-        self._lines = lines
         # Addresses are sorted, so that the last one being zero means all are.
         self.hidden = not lines or lines[-1].startswith(_ZERO)
+        self._lines = lines if self.hidden else _without_init(lines)
 
     @classmethod
     def read(cls, path: Path = KALLSYMS) -> Kallsyms:
@@ -123,6 +123,14 @@ class Kallsyms:
         """The kernel's own code, from _stext to _etext; None when it doesn't say."""
         start, end = self.addresses("_stext"), self.addresses("_etext")
         return (start[0], end[0]) if start and end else None
+
+
+def _without_init(lines: list[bytes]) -> list[bytes]:
+    """Leave out the code that was there only while booting."""
+    bounds = [line[:16] for line in lines if line.endswith((b" _sinittext", b" _einittext"))]
+    if len(bounds) != 2:
+        return lines
+    return [line for line in lines if not bounds[0] <= line[:16] <= bounds[1]]
 
 
 def _name(line: bytes) -> tuple[str, str]:

@@ -105,9 +105,9 @@ def map_create(
 def raw_tracepoint_open(prog_fd: int, name: str | None, cookie: int = 0) -> int:
     """Attach a program to a raw tracepoint and return the link's descriptor.
 
-    Without a name it attaches a tracing program (fentry, fexit) to what it was loaded for. A cookie other than
-    0 gives EINVAL before Linux kernel commit 68ca5d4eebb8 ("bpf: support BPF cookie in raw tracepoint
-    (raw_tp, tp_btf) programs") (in v6.10).
+    Without a name it attaches a tracing program (fentry, fexit) to what it was loaded for. A cookie$
+    other than 0 gives EINVAL before Linux kernel commit 68ca5d4eebb8 ("bpf: support BPF cookie in raw
+    tracepoint (raw_tp, tp_btf) programs") (in v6.10).
     """
     text = None if name is None else ctypes.create_string_buffer(name.encode())
     attr = _attr()

@@ -1,0 +1,269 @@
+"""The running kernel as planning a collection sees it: what exists, what can be probed, what it takes.
+
+Everything is read on first use and needs no more than the right to read. Where a source is missing (tracefs,
+symbols), the next best one answers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from fyke.errors import Unsupported
+from fyke.kernel import tracepoints
+from fyke.kernel.btf import Btf, Prototype
+from fyke.kernel.features import Features
+from fyke.kernel.kallsyms import Kallsyms
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the facts come from: functions that read them, each raising OSError when it can't."""
+
+    vmlinux: Callable[[], Btf] = Btf.vmlinux
+    modules: Callable[[Btf], Mapping[str, Btf]] = Btf.modules
+    kallsyms: Callable[[], Kallsyms] = Kallsyms.read
+    events: Callable[[], frozenset[str]] = tracepoints.available_events
+    functions: Callable[[], dict[str, str]] = tracepoints.available_filter_functions
+    blacklist: Callable[[], frozenset[str]] = tracepoints.kprobe_blacklist
+
+
+class LiveKernel:
+    """A kernel; implements what collectors may ask (KernelView) and what planning needs beside."""
+
+    def __init__(self, sources: Sources | None = None) -> None:
+        self._sources = sources or Sources()
+        self.features = Features(lambda: self.vmlinux)
+
+    # What collectors ask
+
+    def has_type(self, kind: str, name: str) -> bool:
+        """Say whether BTF has `struct`, `enum` or `typedef` NAME, in the kernel or a loaded module."""
+        return any(btf.find(kind, name) is not None for btf in self._btfs())
+
+    def has_function(self, name: str) -> bool:
+        """Say whether a function can be probed by this name."""
+        return self.why_no_function(name) is None
+
+    def has_tracepoint(self, name: str) -> bool:
+        """Say whether a tracepoint (bare name) exists."""
+        return name in self._tracepoints
+
+    def enum(self, name: str) -> dict[int, str]:
+        """Return value -> enumerator of an enum of the kernel or a loaded module; empty without it."""
+        return next((values for btf in self._btfs() if (values := btf.enum(name))), {})
+
+    # What functions and tracepoints take
+
+    def function_params(self, name: str) -> list[str] | None:
+        """Return the types of a function's parameters, spelled in C; None when BTF lacks the function."""
+        prototype = self.function_prototype(name)
+        return None if prototype is None else [param.type for param in prototype.params]
+
+    def function_prototype(self, name: str) -> Prototype | None:
+        """Return what a function of the kernel or a module takes and returns; None when unknown."""
+        found = self.function_type(name)
+        return None if found is None else self._btf(found[0]).prototype(name)
+
+    def function_type(self, name: str) -> tuple[str, int] | None:
+        """Return (module, type id) of a function, for attaching fentry; the kernel itself is module ``."""
+        type_id = self.vmlinux.find("func", name)
+        if type_id is not None:
+            return "", type_id
+        # Symbols tell the module at once; without them all modules are searched.
+        module = self.symbols.module(name)
+        for candidate in [module] if module else self.modules:
+            try:
+                type_id = self.modules[candidate].find("func", name)
+            except (KeyError, OSError, ValueError):
+                continue
+            if type_id is not None:
+                return candidate, type_id
+        return None
+
+    def functions_taking(self, types: Iterable[str]) -> frozenset[str]:
+        """Return all functions, modules' included, with a parameter of one of these types."""
+        types = list(types)
+        return frozenset(
+            name for btf in self._btfs() for spelled in types for name in btf.functions_taking(spelled)
+        )
+
+    def tracepoint_params(self, name: str) -> list[str] | None:
+        """Return the types of what a tracepoint (bare name) passes; None without the tracepoint."""
+        btf = self._tracepoints.get(name)
+        prototype = None if btf is None else btf.tracepoint_prototype(name)
+        return None if prototype is None else [param.type for param in prototype.params]
+
+    # What can be probed
+
+    def match_functions(self, pattern: str) -> list[str]:
+        """Return the functions that can be probed and match a pattern with `*` wildcards, sorted."""
+        if "*" not in pattern:
+            return [pattern] if self.has_function(pattern) else []
+        matches = _matcher(pattern)
+        if self._filter_functions is not None:
+            return sorted(name for name in self._filter_functions if matches(name) and self._may_kprobe(name))
+        return sorted(
+            name
+            for btf in self._btfs()
+            for name in btf.functions()
+            if matches(name) and self.symbols.is_function(name) and self._may_kprobe(name)
+        )
+
+    def match_tracepoints(self, pattern: str) -> list[str]:
+        """Return the tracepoints (`subsystem:name`) that match a pattern with `*` wildcards, sorted.
+
+        A pattern without `:` is matched with the name alone. Without tracefs the subsystem is believed; a
+        wildcard then raises Unsupported, since `net:*` would mean every tracepoint.
+        """
+        if "*" not in pattern:
+            return self._exact_tracepoint(pattern)
+        if self._events is None:
+            raise Unsupported(
+                f"tracepoints can't be matched with {pattern}: their list (tracefs) can't be read",
+                self.features.fix("tracefs"),
+            )
+        matches = _matcher(pattern if ":" in pattern else "*:" + pattern)
+        # Events of system calls and of other tracers are in the list too; they can't be attached to.
+        return sorted(
+            event
+            for event in self._events
+            if matches(event) and event.rpartition(":")[2] in self._tracepoints
+        )
+
+    def _exact_tracepoint(self, wanted: str) -> list[str]:
+        name = wanted.rpartition(":")[2]
+        if name not in self._tracepoints:
+            return []
+        known = self._events_named(name)
+        if wanted in known or not known:  # some tracepoints have no event, and so no known subsystem
+            return [wanted]
+        return known[:1] if ":" not in wanted else []
+
+    def why_no_tracepoint(self, wanted: str) -> str | None:
+        """Return why a tracepoint (`subsystem:name`, no wildcards) can't be probed, None when it can."""
+        if self._exact_tracepoint(wanted):
+            return None
+        name = wanted.rpartition(":")[2]
+        known = self._events_named(name)
+        if wanted in known:
+            return f"{wanted} can't be probed: it is no tracepoint, or its module has no types (BTF)"
+        if known:
+            return f"there is no tracepoint {wanted}, but {known[0]}"
+        return f"there is no tracepoint {wanted} in this kernel and its loaded modules"
+
+    def _events_named(self, name: str) -> list[str]:
+        end = ":" + name
+        return sorted(event for event in self._events or () if event.endswith(end))
+
+    def why_no_function(self, name: str) -> str | None:
+        """Return why a function can't be probed by name (no full stop), None when it can."""
+        count = len(self.symbols.addresses(name))
+        if count == 0:
+            variants = self.symbols.variants(name)
+            if variants:
+                return f"{name} exists only as {', '.join(variants)}: the compiler changed what it takes"
+            if self.vmlinux.find("func", name) is not None:
+                return f"{name} is inlined wherever it is called, or runs only while booting"
+            return f"{name} is inlined, in a module that isn't loaded, or not in this kernel"
+        if count > 1:
+            return f"{name} is the name of {count} functions, which can't be told apart"
+        if self._filter_functions is not None and name not in self._filter_functions:
+            return f"{name} can't be traced: the kernel marks it notrace"
+        if not self._may_kprobe(name):
+            return f"{name} can't be probed: the kernel forbids it (NOKPROBE)"
+        return None
+
+    def near(self, name: str, count: int = 3) -> list[str]:
+        """Return names like this one, of tracepoints when it has a `:`, else of functions; best first."""
+        if ":" in name:
+            known = self._events or frozenset(f"{name.partition(':')[0]}:{tp}" for tp in self._tracepoints)
+            return difflib.get_close_matches(name, known, count)
+        # Comparing with 60,000 names takes a second: only those that begin, end or contain alike.
+        start, end = name[:3], name[-5:]
+        alike = {
+            other
+            for btf in self._btfs()
+            for other in btf.functions()
+            if other.startswith(start) or other.endswith(end) or name in other
+        }
+        close = difflib.get_close_matches(name, alike, 4 * count)
+        return [other for other in close if self.has_function(other)][:count]
+
+    # Sources
+
+    @cached_property
+    def vmlinux(self) -> Btf:
+        """The kernel's own types. Raises Unsupported when they can't be read."""
+        try:
+            return self._sources.vmlinux()
+        except (OSError, ValueError) as error:
+            hint = "use a kernel built with CONFIG_DEBUG_INFO_BTF, as distributions' kernels are"
+            raise Unsupported(f"the kernel's types (BTF) can't be read: {error}", hint) from None
+
+    @cached_property
+    def modules(self) -> Mapping[str, Btf]:
+        """The types of each loaded module."""
+        return self._sources.modules(self.vmlinux)
+
+    @cached_property
+    def symbols(self) -> Kallsyms:
+        """The kernel's symbols; empty when there are none."""
+        try:
+            return self._sources.kallsyms()
+        except OSError:
+            return Kallsyms(b"")
+
+    def read_symbols_again(self) -> Kallsyms:
+        """Read the symbols anew, after programs were loaded or modules came."""
+        self.__dict__.pop("symbols", None)
+        return self.symbols
+
+    def _btf(self, module: str) -> Btf:
+        return self.modules[module] if module else self.vmlinux
+
+    def _btfs(self) -> Iterator[Btf]:
+        yield self.vmlinux
+        for name in self.modules:
+            # A module may go away meanwhile; one that is corrupt must not spoil the others.
+            try:
+                yield self.modules[name]
+            except (OSError, ValueError):
+                continue
+
+    @cached_property
+    def _tracepoints(self) -> dict[str, Btf]:
+        return {name: btf for btf in self._btfs() for name in btf.tracepoints()}
+
+    @cached_property
+    def _events(self) -> frozenset[str] | None:
+        return _or_none(self._sources.events)
+
+    @cached_property
+    def _filter_functions(self) -> dict[str, str] | None:
+        return _or_none(self._sources.functions)
+
+    @cached_property
+    def _blacklist(self) -> frozenset[str]:
+        return _or_none(self._sources.blacklist) or frozenset()
+
+    def _may_kprobe(self, name: str) -> bool:
+        return name not in self._blacklist
+
+
+def _or_none(read: Callable[[], _T]) -> _T | None:
+    try:
+        return read()
+    except OSError:
+        return None
+
+
+def _matcher(pattern: str) -> Callable[[str], object]:
+    """Return a test for a pattern in which `*` stands for anything and nothing else is special."""
+    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL).fullmatch
