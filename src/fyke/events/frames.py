@@ -58,6 +58,8 @@ class Frames:
             raise Damaged("this is not the start of a message")
         if length == 0:
             self.ended = True
+            if self._file.read(1):
+                raise Damaged("it goes on after its end marker")
             return None
         metadata = self._read(length, MAX_METADATA, used=8)
         kind, body_length, claimed = _look_into(metadata)
@@ -86,12 +88,24 @@ def _look_into(metadata: bytes) -> tuple[int, int, int]:
         root = _Table.root(metadata)
         kind = root.scalar(1, "<B")
         body = root.scalar(3, "<q")
-        buffers = _buffers(metadata) if kind == RECORD_BATCH else []
+        batch = kind == RECORD_BATCH
+        buffers = _buffers(metadata) if batch else []
+        lengths = _lengths(metadata) if batch else []
     except (struct.error, IndexError) as error:
         raise Damaged("a message is garbled") from error
-    if body < 0 or any(offset < 0 or size < 0 or offset + size > body for offset, size in buffers):
+    if (
+        body < 0
+        or any(offset < 0 or size < 0 or offset + size > body for offset, size in buffers)
+        or any(not 0 <= nulls <= length <= MAX_BODY for length, nulls in lengths)
+    ):
         raise Damaged("a message is garbled")
     return kind, body, sum(size for _, size in buffers)
+
+
+def _lengths(metadata: bytes) -> list[tuple[int, int]]:
+    """Return length and nulls of a batch and of each of its arrays; pyarrow aborts on a negative one."""
+    batch = _Table.root(metadata).table(2)
+    return [(batch.scalar(0, "<q"), 0), *batch.structs(1, "<qq")]
 
 
 def _uncompressed(metadata: bytes, body: bytes) -> int:

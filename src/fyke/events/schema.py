@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 # Columns outside any section.
 HEADER: tuple[Column, ...] = (
-    Column("timestamp_ns", "uint64", "When the probe was hit, on the kernel's monotonic clock", "ns", "timestamp_ns"),
+    Column(
+        "timestamp_ns",
+        "uint64",
+        "When the probe was hit, on the kernel's monotonic clock",
+        "ns",
+        "timestamp_ns",
+    ),
     Column("cpu", "uint32", "The CPU it ran on", source="cpu"),
 )
 
@@ -39,7 +45,11 @@ KERNEL = Section(
     "The probe that was hit.",
     (
         Column("symbol", "string", "Function, or tracepoint as subsystem:name"),
-        Column("probe_type", "string", "Mechanism: raw_tracepoint, kprobe, kprobe_multi, fentry, fexit, kretprobe"),
+        Column(
+            "probe_type",
+            "string",
+            "Mechanism: raw_tracepoint, kprobe, kprobe_multi, fentry, fexit, kretprobe",
+        ),
         Column("stack", "list<string>", "Stack trace where asked for, innermost first, as symbol+0xoffset"),
     ),
     in_kernel=False,
@@ -75,7 +85,9 @@ JOURNEY = Section(
         Column("id", "uint64", "Number of the journey in this file, in order of first event"),
         Column("index", "uint32", "Position of the event in the journey, from 0"),
         Column("clone", "uint32", "Which skb of the packet's clones, in order of first sight, from 0"),
-        Column("lost", "uint64", "Events lost on the journey's CPUs while it went on (0: it is whole)", "events"),
+        Column(
+            "lost", "uint64", "Events lost on the journey's CPUs while it went on (0: it is whole)", "events"
+        ),
     ),
     in_kernel=False,
 )

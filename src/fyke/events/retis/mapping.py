@@ -62,7 +62,8 @@ MAPPED: tuple[Mapped, ...] = (
 )
 
 NAMES = frozenset({("task", "comm"), ("dev", "name")})  # kept escaped in our columns, as they are in Retis'
-BYTES = frozenset({("packet", "data")})
+BYTES = frozenset({("packet", "data")})  # base64 in JSON
+LISTS = frozenset({("kernel", "stack")})
 
 # Mechanisms that Retis doesn't know, by the kind of probe they are for a reader of the file.
 PROBE_TYPES = {"kprobe_multi": "kprobe", "fentry": "kprobe", "fexit": "kretprobe"}

@@ -134,11 +134,14 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 
 
+_DECODER = json.JSONDecoder(parse_float=_Fraction, parse_constant=_no_number)
+
+
 def _parse(line: bytes) -> Any:
     """Return the JSON of a line. Raises ValueError."""
     try:
         text = line.decode()
-        item = json.loads(text, parse_float=_Fraction, parse_constant=_no_number)
+        item = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
     except UnicodeDecodeError as error:
@@ -183,8 +186,20 @@ def _convert(rows: list[Row], schema: pa.Schema) -> tuple[int, pa.RecordBatch | 
         if found is None:
             good = middle
         else:
-            bad, problem = middle, found
-    return good, _try(rows[:good], schema)[0] if good else None, problem
+            bad = middle
+    batch = _try(rows[:good], schema)[0] if good else None
+    return good, batch, _named(rows[good], schema) or problem
+
+
+def _named(row: Row, schema: pa.Schema) -> Exception | None:
+    """Return what is wrong with a row that Arrow doesn't take, with the name of the column."""
+    for section in schema:
+        value = row.get(section.name)
+        for name, item in value.items() if isinstance(value, dict) else ():
+            _, problem = _try([{section.name: {name: item}, "timestamp_ns": 0}], schema)
+            if problem is not None:
+                return BadEvent(f"{section.name}.{name}: {problem}")
+    return None
 
 
 def _try(rows: list[Row], schema: pa.Schema) -> tuple[pa.RecordBatch | None, Exception | None]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from fyke.events.escape import name_from_bytes
-from fyke.events.retis.mapping import BYTES, COMMON_KEYS, HANDLED, MAPPED, NAMES, OWN, Mapped
+from fyke.events.retis.mapping import BYTES, COMMON_KEYS, HANDLED, LISTS, MAPPED, NAMES, OWN, Mapped
 from fyke.events.schema import sections
 
 _TOP = HANDLED | {m.path[0] for m in MAPPED}
+_KEYS = {m.section: frozenset(key for key, _ in m.keys) for m in MAPPED}
 _SKB = frozenset(m.path[1] for m in MAPPED if m.path[0] == "skb")
 
 Row = dict[str, Any]
@@ -45,11 +46,12 @@ def row_of(event: Any, unknown: Counter[str]) -> Row:
 
 def _find(event: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any] | None:
     node: Any = event
-    for i, key in enumerate(path):
+    for key in path:
         node = node.get(key)
         if node is None:
             return None
-        _object(node, ".".join(path[: i + 1]))
+        if not isinstance(node, dict):
+            raise BadEvent(f"{'.'.join(path)} is not a JSON object")
     return node  # type: ignore[no-any-return]
 
 
@@ -60,36 +62,47 @@ def _object(node: Any, name: str) -> dict[str, Any]:
 
 
 def _section(mapped: Mapped, found: dict[str, Any], unknown: Counter[str]) -> Row:
-    values = {column: _value(mapped.section, column, found.get(key)) for key, column in mapped.keys}
-    if len(found) > len(values) or not found.keys() <= {key for key, _ in mapped.keys}:
-        for key in found.keys() - {key for key, _ in mapped.keys}:
-            unknown["/".join((*mapped.path, key))] += 1
+    values = {column: found.get(key) for key, column in mapped.keys}
+    for column, convert in _CONVERT.get(mapped.section, ()):
+        if values[column] is not None:
+            values[column] = convert(values[column], f"{mapped.section}.{column}")
+    if not found.keys() <= _KEYS[mapped.section]:
+        unknown.update("/".join((*mapped.path, key)) for key in found.keys() - _KEYS[mapped.section])
     return values
 
 
-def _value(section: str, column: str, value: Any) -> Any:
-    """Return a value as our columns have it, checked where Arrow would take something else for it."""
-    if value is None:
-        return None
-    if (section, column) in NAMES:
-        if not isinstance(value, str):
-            raise BadEvent(f"{section}.{column} is not a string")
-        return name_from_bytes(value.encode())
-    return _own_value(section, column, value)
+def _name(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise BadEvent(f"{where} is not a string")
+    return name_from_bytes(value.encode())
 
 
-def _own_value(section: str, column: str, value: Any) -> Any:
-    if (section, column) in BYTES:
-        try:
-            return base64.b64decode(value.encode("ascii"), validate=True)
-        except (AttributeError, ValueError, binascii.Error) as error:
-            raise BadEvent(f"{section}.{column} is not base64") from error
-    if (section, column) in _lists():
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise BadEvent(f"{section}.{column} is not a list of strings")
-    elif isinstance(value, (list, dict)):
-        raise BadEvent(f"{section}.{column} is not a single value")
+def _bytes(value: Any, where: str) -> bytes:
+    try:
+        return base64.b64decode(value.encode("ascii"), validate=True)
+    except (AttributeError, ValueError) as error:
+        raise BadEvent(f"{where} is not base64") from error
+
+
+def _strings(value: Any, where: str) -> list[str]:
+    """Return a list of strings; Arrow would take a string for a list of its characters."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise BadEvent(f"{where} is not a list of strings")
     return value
+
+
+# What is to be done to a value of Retis' before Arrow takes it, by section and column.
+_CONVERT: dict[str, tuple[tuple[str, Callable[[Any, str], Any]], ...]] = {
+    m.section: tuple(
+        (
+            column,
+            _name if (m.section, column) in NAMES else _bytes if (m.section, column) in BYTES else _strings,
+        )
+        for _, column in m.keys
+        if (m.section, column) in NAMES | BYTES | LISTS
+    )
+    for m in MAPPED
+}
 
 
 def _overlay(row: Row, own: dict[str, Any], unknown: Counter[str]) -> None:
@@ -105,7 +118,9 @@ def _overlay(row: Row, own: dict[str, Any], unknown: Counter[str]) -> None:
         target = row.setdefault(section, {})
         for column, value in _object(values, f"{OWN}.{section}").items():
             if column in columns:
-                target[column] = None if value is None else _own_value(section, column, value)
+                where = (section, column)
+                convert = _bytes if where in BYTES else _strings if where in LISTS else None
+                target[column] = convert(value, ".".join(where)) if convert and value is not None else value
             else:
                 unknown[f"{OWN}/{section}/{column}"] += 1
 
@@ -123,8 +138,3 @@ def _count_unknown(event: dict[str, Any], unknown: Counter[str]) -> None:
 @cache
 def _columns() -> dict[str, frozenset[str]]:
     return {section.name: frozenset(c.name for c in section.columns) for section in sections()}
-
-
-@cache
-def _lists() -> frozenset[tuple[str, str]]:
-    return frozenset((s.name, c.name) for s in sections() for c in s.columns if c.type.startswith("list<"))
