@@ -9,4 +9,5 @@ decode.py   records -> Arrow batches
 names.py    addresses, stacks, enum values -> names
 loss.py     counters -> gap rows
 session.py  the lifecycle of all of these
+run.py      the loop around a session, until something ends it
 """

@@ -107,6 +107,7 @@ def library() -> ct.CDLL:
         function = getattr(lib, name)
         function.restype = result
         function.argtypes = arguments
+    lib.libbpf_set_print(None)  # quiet, but for the time of `collected_log`
     return lib
 
 

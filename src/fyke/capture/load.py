@@ -72,7 +72,7 @@ class Loaded:
 
     def __init__(self, plan: Plan, kernel: Kernel) -> None:
         self.plan = plan
-        self.cookie = {m: not flag or kernel.has(flag) for m, flag in COOKIES.items()}
+        self.cookie = {m: not flag or kernel.features.has(flag) for m, flag in COOKIES.items()}
         self._machine = platform.machine()
         self._owned_fds: list[int] = []
         with libbpf.collected_log() as log:
@@ -120,7 +120,7 @@ class Loaded:
         put("snaplen", "I", plan.snaplen)
         put("cpus", "I", plan.cpus)
         put("ring_bytes", "I", plan.ring_bytes)
-        put("direct_reads", "?", kernel.has("rdonly_cast"))
+        put("direct_reads", "?", kernel.features.has("bpf_rdonly_cast"))
         put("tracking_on", "?", plan.tracking)
         put("verify_identity", "?", plan.verify_identity)
         put("any_stack", "?", plan.any_stack)

@@ -12,14 +12,22 @@ _MACHINERY = ("0x", "bpf_prog_", "bpf_trace_run", "__bpf_trace_", "__traceiter_"
 _FRAMES = 127  # STACK_FRAMES in core/stack.bpf.h
 
 
+class Symbols(Protocol):
+    """Addresses -> names."""
+
+    def symbol(self, address: int) -> str:
+        """Return `symbol+0xoffset`."""
+
+
 class Kernel(Protocol):
     """What naming asks of the kernel."""
 
     def enum(self, name: str) -> dict[int, str]:
         """Return value -> enumerator."""
 
-    def symbolize(self, address: int) -> str:
-        """Return `symbol+0xoffset`."""
+    @property
+    def symbols(self) -> Symbols:
+        """Its symbols."""
 
 
 class KernelNames:
@@ -41,7 +49,7 @@ class KernelNames:
     def symbol(self, address: int) -> str:
         """Return `symbol+0xoffset` of a kernel text address."""
         if address not in self._symbols:
-            self._symbols[address] = self._kernel.symbolize(address)
+            self._symbols[address] = self._kernel.symbols.symbol(address)
         return self._symbols[address]
 
     def stack(self, stack_id: int) -> list[str] | None:

@@ -25,16 +25,30 @@ STACK_ENTRIES = 1 << 14
 MANY_SINGLE_KPROBES = 50
 
 
+class Answer(Protocol):
+    """Why a feature is there or not."""
+
+    @property
+    def why(self) -> str:
+        """The reason, a clause."""
+
+
+class Features(Protocol):
+    """What the kernel can do (see `fyke.kernel.features`)."""
+
+    def has(self, name: str) -> bool:
+        """Say whether the kernel surely has a feature."""
+
+    def __getitem__(self, name: str) -> Answer:
+        """Return the answer to a feature."""
+
+
 class Kernel(KernelView, Protocol):
     """What planning asks of the kernel (see `fyke.kernel.view.LiveKernel`)."""
 
-    cpus: int
-
-    def has(self, feature: str) -> bool:
-        """Say whether the kernel has a feature of `fyke.kernel.features`."""
-
-    def why_not(self, feature: str) -> str:
-        """Say why a feature is not there."""
+    @property
+    def features(self) -> Features:
+        """What it can do."""
 
     def function_params(self, name: str) -> list[str] | None:
         """Return the parameter types of a function, None when it has no BTF."""
@@ -48,11 +62,11 @@ class Kernel(KernelView, Protocol):
     def match_tracepoints(self, pattern: str) -> list[str]:
         """Return tracepoints as `subsystem:name`, by name or `*` pattern."""
 
-    def symbolize(self, address: int) -> str:
-        """Return `symbol+0xoffset` of a code address."""
+    def why_no_function(self, name: str) -> str | None:
+        """Say why a function can't be probed, None when it can."""
 
-    def explain_missing(self, kind: str, target: str) -> tuple[str, str]:
-        """Say why a function or tracepoint can't be probed, and a hint (near names)."""
+    def near(self, name: str) -> list[str]:
+        """Return names like this one."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +130,11 @@ class Plan:
         return any("STACK" in p.flags for p in self.probes)
 
 
-def make_plan(options: Options, kernel: Kernel) -> Plan:
-    """Decide. Raises UsageError and Unsupported, each naming the probe, collector or option at fault."""
+def make_plan(options: Options, kernel: Kernel, cpus: int) -> Plan:
+    """Decide, for a machine with this many possible CPUs.
+
+    Raises UsageError and Unsupported, each naming the probe, collector or option at fault.
+    """
     collectors, notes = _choose_collectors(options, kernel)
     sections = _choose_sections(options, collectors)
     probes = _Probes(options, kernel, collectors, sections)
@@ -135,7 +152,7 @@ def make_plan(options: Options, kernel: Kernel) -> Plan:
             f"{len(planned)} probes are more than --max-probes {options.max_probes}",
             "narrow the pattern or raise it",
         )
-    gso = on and kernel.has("fentry") and kernel.has_function(tracking.GSO_FUNCTION)
+    gso = on and kernel.features.has("fentry") and kernel.has_function(tracking.GSO_FUNCTION)
     if on and not gso:
         probes.notes.append(
             f"skb-tracking: can't see which packet GSO segments were cut from ({_why_no_gso(kernel)})"
@@ -148,8 +165,8 @@ def make_plan(options: Options, kernel: Kernel) -> Plan:
         verify,
         gso,
         options.snaplen,
-        options.buffer_bytes or default_buffer_bytes(kernel.cpus),
-        kernel.cpus,
+        options.buffer_bytes or default_buffer_bytes(cpus),
+        cpus,
         (*notes, *probes.notes),
     )
 
@@ -160,7 +177,9 @@ def default_buffer_bytes(cpus: int) -> int:
 
 
 def _why_no_gso(kernel: Kernel) -> str:
-    return kernel.why_not("fentry") if not kernel.has("fentry") else f"no function {tracking.GSO_FUNCTION}"
+    if kernel.features.has("fentry"):
+        return f"no function {tracking.GSO_FUNCTION}"
+    return f"no fexit here: {kernel.features['fentry'].why}"
 
 
 def _choose_collectors(options: Options, kernel: Kernel) -> tuple[tuple[Collector, ...], list[str]]:
@@ -220,17 +239,15 @@ class _Probes:
         """Add what a spec names; refuse it by name when there is nothing to take."""
         spec, asked = asked_spec
         is_tracepoint = spec.type == "raw_tracepoint"
-        if not is_tracepoint and not self.kernel.has("kprobe"):
-            reason = self.kernel.why_not("kprobe")
+        if not is_tracepoint and not self.kernel.features.has("kprobe"):
+            reason = f"no kprobes here, {self.kernel.features['kprobe'].why}"
             raise Unsupported(
                 f"can't probe function {spec.target}: {reason}", "use tracepoints: -p tp:SUBSYSTEM:NAME"
             )
         match = self.kernel.match_tracepoints if is_tracepoint else self.kernel.match_functions
         targets = match(spec.target)
         if not targets:
-            raise UsageError(
-                *self.kernel.explain_missing("tracepoint" if is_tracepoint else "function", spec.target)
-            )
+            raise self._missing(spec)
         useless = 0
         for target in targets:
             useless += not self._add_one(spec, asked, target)
@@ -240,6 +257,17 @@ class _Probes:
             self.notes.append(
                 f"{spec.text}: {useless} of {len(targets)} matches left out, no collector takes data there"
             )
+
+    def _missing(self, spec: ProbeSpec) -> UsageError:
+        if spec.is_pattern:
+            return UsageError(
+                f"nothing here matches {spec.text}", "patterns match whole names; `*` is any text"
+            )
+        near = self.kernel.near(spec.target)
+        hint = f"near: {', '.join(near)}" if near else ""
+        if spec.type == "raw_tracepoint":
+            return UsageError(f"there is no tracepoint {spec.target}", hint)
+        return UsageError(f"can't probe {self.kernel.why_no_function(spec.target)}", hint)
 
     def _refuse(self, spec: ProbeSpec, targets: list[str]) -> None:
         names = ", ".join(c.name for c in self.collectors)
@@ -281,7 +309,7 @@ class _Probes:
     def _mechanism(self, kind: str) -> str:
         if kind == "raw_tracepoint":
             return kind
-        return "kprobe_multi" if self.kernel.has("kprobe_multi") else "kprobe"
+        return "kprobe_multi" if self.kernel.features.has("kprobe_multi") else "kprobe"
 
     def _merge(self, new: PlannedProbe) -> None:
         old = self.by_symbol.get(new.symbol)
@@ -299,7 +327,7 @@ class _Probes:
     def add_tracking(self) -> bool:
         """Add tracking's own probes. Returns whether packets must be recognised by their headers."""
         kernel = self.kernel
-        by_functions = kernel.has("kprobe") and kernel.has_function(tracking.FREE_HEAD.symbol)
+        by_functions = kernel.features.has("kprobe") and kernel.has_function(tracking.FREE_HEAD.symbol)
         if by_functions:
             kind, wanted = "kprobe", tracking.FUNCTIONS
         else:
@@ -323,11 +351,10 @@ class _Probes:
         return PlannedProbe(probe.symbol, self._mechanism(kind), sections, arguments, frozenset(probe.flags))
 
     def _note_tracepoints_only(self) -> None:
-        why = (
-            self.kernel.why_not("kprobe")
-            if not self.kernel.has("kprobe")
-            else "skb_free_head can't be probed"
-        )
+        features = self.kernel.features
+        why = "skb_free_head can't be probed"
+        if not features.has("kprobe"):
+            why = f"no kprobes here, {features['kprobe'].why}"
         self.notes.append(
             f"skb-tracking stands on tracepoints alone ({why}): it knows a packet again by its headers, and "
             "can't see GRO merges, nor follow a packet that is encrypted in place or copied"

@@ -15,8 +15,9 @@ from fyke.capture.forget import INTERVAL_NS, forget_stale
 from fyke.capture.load import Loaded
 from fyke.capture.loss import Gap, LossCounters
 from fyke.capture.names import KernelNames
-from fyke.capture.plan import Kernel, Plan
+from fyke.capture.plan import Plan
 from fyke.capture.rings import Bytes2D, Rings
+from fyke.kernel.view import LiveKernel
 
 # Records are written at least this often, and not in smaller batches than this while more come in: small
 # batches cost twice as much (see bench/README.md).
@@ -30,7 +31,7 @@ class Session:
     """One running collection; a context manager. Batches come from `poll()` and `stop()`."""
 
     def __init__(
-        self, plan: Plan, kernel: Kernel, progress: Callable[[int, int], None] = lambda _done, _all: None
+        self, plan: Plan, kernel: LiveKernel, progress: Callable[[int, int], None] = lambda _done, _all: None
     ) -> None:
         self.plan = plan
         self._attached: Attached | None = None

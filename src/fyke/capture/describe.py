@@ -1,0 +1,68 @@
+"""A plan as facts for JSON and as text, for `fyke collect --dry-run`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fyke.capture.layout import RecordLayout
+from fyke.capture.plan import STACK_ENTRIES, TRACKING_ENTRIES, Plan
+
+# struct tracked, its key and the kernel's own fields of a hash element, rounded up; frames of a stack.
+_TRACKED_BYTES, _STACK_BYTES = 128, 127 * 8
+
+
+def plan_facts(plan: Plan, layout: RecordLayout) -> dict[str, Any]:
+    """Return what a plan will do, as values for JSON; sizes in bytes."""
+    return {
+        "collectors": [c.name for c in plan.collectors],
+        "probes": [
+            {
+                "symbol": p.symbol,
+                "mechanism": p.mechanism,
+                "asked": list(p.asked),
+                "sections": sorted(p.sections, key=lambda s: layout.bits[s]),
+                "arguments": dict(p.arguments),
+                "flags": sorted(p.flags),
+            }
+            for p in plan.probes
+        ],
+        "gso_lineage": plan.gso_lineage,
+        "record": {
+            "bytes": layout.record_bytes,
+            "sections": [{"name": name, "offset": offset} for name, offset in layout.offsets.items()],
+        },
+        "memory": {
+            "rings": plan.ring_bytes * plan.cpus,
+            "ring": plan.ring_bytes,
+            "cpus": plan.cpus,
+            "records_per_ring": plan.ring_bytes // (layout.record_bytes + 8),
+            "tracking": TRACKING_ENTRIES * _TRACKED_BYTES if plan.tracking else 0,
+            "stacks": STACK_ENTRIES * _STACK_BYTES if plan.any_stack else 0,
+        },
+        "notes": list(plan.notes),
+    }
+
+
+def plan_text(facts: dict[str, Any]) -> str:
+    """Return the same as text."""
+    lines = [f"collectors: {', '.join(facts['collectors'])}", "probes:"]
+    for probe in facts["probes"]:
+        takes = ", ".join(probe["sections"]) or "nothing recorded"
+        flags = f" [{', '.join(f.lower() for f in probe['flags'])}]" if probe["flags"] else ""
+        why = ", ".join(probe["asked"]) or "for skb-tracking"
+        lines.append(f"  {probe['mechanism']} {probe['symbol']}{flags} ({why}): {takes}")
+    if facts["gso_lineage"]:
+        lines.append("  fexit __skb_gso_segment (for skb-tracking): nothing recorded")
+    record, memory = facts["record"], facts["memory"]
+    places = ", ".join(f"{s['name']} at {s['offset']}" for s in record["sections"])
+    lines.append(f"record: {record['bytes']} bytes: header at 0, {places}")
+    lines.append(
+        f"memory: {_size(memory['rings'])} in {memory['cpus']} ring(s), each with room for "
+        f"{memory['records_per_ring']} records; {_size(memory['tracking'])} for tracking; "
+        f"{_size(memory['stacks'])} for stacks"
+    )
+    return "\n".join(lines + [f"note: {note}" for note in facts["notes"]])
+
+
+def _size(count: int) -> str:
+    return f"{count / (1 << 20):.1f} MiB"

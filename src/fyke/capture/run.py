@@ -1,0 +1,124 @@
+"""The loop of a collection: from attached probes to sinks, until something ends it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fyke.capture.session import POLL_SECONDS, Session
+from fyke.capture.stopping import Command, StopSignals
+from fyke.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fyke.capture.loss import Gap
+
+log = logging.getLogger(__name__)
+
+# How often the loss counters are looked at.
+LOSS_SECONDS = 0.5
+
+
+@dataclass
+class Run:
+    """How one collection runs and ends.
+
+    sink: takes each batch. live: batches are wanted at once, however small. stop_after: number of events.
+    """
+
+    session: Session
+    sink: Callable[[pa.RecordBatch], None]
+    signals: StopSignals
+    command: Command | None = None
+    live: bool = False
+    stop_after: int | None = None
+    ready_file: str | None = None
+    events: int = 0
+    reason: str = ""
+    _looked: float = field(default=0.0, repr=False)
+
+    def go(self) -> None:
+        """Collect until a signal, the command's end or the number of events; then write the closing row."""
+        rings = self.session.rings
+        rings.watch(self.signals.fd)
+        if self.command:
+            self.command.start()
+            rings.watch(self.command.fd)
+        try:
+            if self.ready_file:
+                _write_ready(self.ready_file)
+            while not self._is_over():
+                rings.wait(POLL_SECONDS)
+                self._take(self.session.poll(flush=self.live))
+                self._look_for_loss()
+        finally:
+            if self.command:
+                self.command.stop()
+        if self.signals.count < 2:
+            self._take(self.session.stop())
+        self._close()
+
+    def _is_over(self) -> bool:
+        if self.reason:
+            return True
+        if self.signals.count:
+            self.reason = "signal"
+        elif self.command and self.command.ended:
+            self.reason = "command"
+        return bool(self.reason)
+
+    def _take(self, batch: pa.RecordBatch | None) -> None:
+        if batch is None or self.reason == "count":
+            return
+        if self.stop_after is not None and self.events + len(batch) >= self.stop_after:
+            batch = batch.slice(0, self.stop_after - self.events)
+            self.reason = "count"
+        self.events += len(batch)
+        self.sink(batch)
+
+    def _look_for_loss(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < LOSS_SECONDS:
+            return
+        self._looked = now
+        self._report(self.session.gaps())
+
+    def _report(self, gaps: list[Gap]) -> None:
+        if not gaps:
+            return
+        from fyke.capture.loss import gap_batch
+
+        self.sink(gap_batch(gaps))
+        for cause, text in _CAUSES.items():
+            lost = sum(g.count for g in gaps if g.cause == cause)
+            if lost:
+                log.warning(text, lost)
+
+    def _close(self) -> None:
+        from fyke.capture.loss import closing_batch
+
+        self._report(self.session.gaps())
+        self.sink(closing_batch(time.monotonic_ns(), self.events, self.session.loss, self.reason))
+        if self.session.rings.late:
+            log.warning("%d events came too late to be put in order of time", self.session.rings.late)
+
+
+_CAUSES = {
+    "ring_full": "%d events lost: the buffer is full; make it larger with --buffer, or ask for less",
+    "recursion": "%d events lost: probes were hit while another of ours was running on the same CPU",
+    "missed_return": "%d returns of functions were missed",
+    "tracking_full": "%d packets not tracked: too many at once",
+    "stack_full": "%d stack traces lost: no room for more different ones",
+}
+
+
+def _write_ready(path: str) -> None:
+    try:
+        Path(path).write_text("ready\n")
+    except OSError as e:
+        raise UsageError(f"can't write --ready-file {path}: {e.strerror}") from e

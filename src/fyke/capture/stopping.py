@@ -1,0 +1,98 @@
+"""What ends a collection: signals, the command it was started for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from types import FrameType, TracebackType
+from typing import Self
+
+from fyke.errors import RunError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopSignals:
+    """Takes Ctrl-C, SIGTERM and SIGHUP for the time of a `with` block.
+
+    fd: becomes readable with a signal, so that a wait ends. count: how many came.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._previous: dict[signal.Signals, object] = {}
+        self._previous_wakeup = -1
+
+    @property
+    def fd(self) -> int:
+        """What to wait on."""
+        return self._read
+
+    def __enter__(self) -> Self:
+        """Take the signals."""
+        self._previous_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give them back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        signal.set_wakeup_fd(self._previous_wakeup)
+        os.close(self._read)
+        os.close(self._write)
+
+
+class Command:
+    """A shell command that runs while events are collected; the end of it is the end of the collection."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pidfd = -1
+
+    def start(self) -> None:
+        """Start `sh -c` with its output thrown away, in a process group of its own. Raises RunError."""
+        try:
+            self._process = subprocess.Popen(
+                ["sh", "-c", self.text],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as e:
+            raise RunError(f"can't run the command of --cmd: {e.strerror}") from e
+        self._pidfd = os.pidfd_open(self._process.pid)
+
+    @property
+    def fd(self) -> int:
+        """Becomes readable when the command has ended."""
+        return self._pidfd
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._process is not None and self._process.poll() is not None
+
+    def stop(self) -> None:
+        """End what still runs of it."""
+        if self._process is None:
+            return
+        if not self.ended:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            try:
+                self._process.wait(2)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+        os.close(self._pidfd)
+        self._process = None

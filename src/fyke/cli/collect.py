@@ -1,0 +1,319 @@
+"""fyke collect: events from the running kernel, as text or into a file."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from fyke.cli.options import OUT_FORMAT, PRINT, TEXT, Option, add_options, style
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fyke.capture.plan import Options, Plan
+    from fyke.capture.run import Run
+    from fyke.events.facts import Facts
+
+SUMMARY = "Collect events from the running kernel"
+log = logging.getLogger(__name__)
+
+DEFAULT_OUT = "fyke.arrow"
+
+OPTIONS = (
+    Option(
+        ("-c", "--collectors"),
+        "what to collect: auto (all that work here), or some of skb-tracking, skb-drop, skb, ns, dev; "
+        "those named must work (default: auto)",
+        {"metavar": "LIST", "action": "append"},
+    ),
+    Option(
+        ("-p", "--probe"),
+        "where: [TYPE:]TARGET[/OPTION]; TYPE is tp (tracepoint), k (kprobe) or func (default: tp for "
+        "SUBSYSTEM:NAME, else func), `*` matches, OPTION is stack; may be repeated (default: "
+        "tp:net:netif_receive_skb and tp:net:net_dev_start_xmit)",
+        {"metavar": "PROBE", "action": "append"},
+    ),
+    Option(
+        ("--skb-sections",),
+        "more of the skb: meta, dataref, gso, all",
+        {"metavar": "LIST", "action": "append"},
+    ),
+    Option(("--snaplen",), "bytes to keep of each packet (default: 256)", {"metavar": "N", "type": int}),
+    Option(("--stack",), "a stack trace with every event", {"action": "store_true"}),
+    Option(
+        ("-o", "--out"),
+        "write events to FILE (default when given without one: fyke.arrow)",
+        {"metavar": "FILE", "nargs": "?", "const": DEFAULT_OUT},
+    ),
+    OUT_FORMAT,
+    Option(
+        ("--out-rotate",),
+        "begin a new file (OUT.0, OUT.1 ...) before one grows larger than this, e.g. 100MB or 1GiB",
+        {"metavar": "SIZE"},
+    ),
+    PRINT,
+    Option(
+        ("--buffer",),
+        "memory for events on their way, all CPUs together (default: 4 MiB a CPU, at least 64 MiB)",
+        {"metavar": "SIZE"},
+    ),
+    Option(("--max-probes",), "refuse more probes than this (default: 2048)", {"metavar": "N", "type": int}),
+    Option(("--cmd",), "run a shell command, and stop when it ends", {"metavar": "COMMAND"}),
+    Option(("--stop-after",), "stop after so many events", {"metavar": "COUNT", "type": int}),
+    Option(("--ready-file",), "write this file when events flow", {"metavar": "PATH"}),
+    Option(
+        ("--allow-system-changes",),
+        "mount tracefs for the time of the collection where it can't be read otherwise",
+        {"action": "store_true"},
+    ),
+    Option(("--dry-run",), "show what would be done, and stop", {"action": "store_true"}),
+    Option(("--json",), "show the plan of --dry-run as JSON", {"action": "store_true"}),
+    *TEXT,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_options(parser, OPTIONS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Collect, or show the plan. Returns 130 after a second signal."""
+    from fyke.kernel.machine import possible_cpus
+    from fyke.kernel.view import LiveKernel
+
+    options = _options(args)
+    _check(args)
+    with _tracefs(args):
+        from fyke.capture.plan import make_plan
+
+        kernel = LiveKernel()
+        plan = make_plan(options, kernel, max(possible_cpus()) + 1)
+        if args.dry_run:
+            _show(plan, as_json=args.json)
+            return 0
+        for note in plan.notes:
+            log.info(note)
+        return _collect(args, plan, kernel)
+
+
+def _options(args: argparse.Namespace) -> Options:
+    from fyke.capture.plan import DEFAULT_MAX_PROBES, DEFAULT_SNAPLEN, MAX_SNAPLEN, Options
+    from fyke.errors import UsageError
+
+    snaplen = DEFAULT_SNAPLEN if args.snaplen is None else args.snaplen
+    if not 1 <= snaplen <= MAX_SNAPLEN:
+        raise UsageError(f"--snaplen {snaplen} is not between 1 and {MAX_SNAPLEN}")
+    if args.max_probes is not None and args.max_probes < 1:
+        raise UsageError(f"--max-probes {args.max_probes} is less than 1")
+    return Options(
+        collectors=tuple(_words(args.collectors)) or ("auto",),
+        probes=tuple(args.probe or ()),
+        skb_sections=_skb_sections(_words(args.skb_sections)),
+        stack=args.stack,
+        snaplen=snaplen,
+        buffer_bytes=_size(args.buffer, "--buffer"),
+        max_probes=args.max_probes or DEFAULT_MAX_PROBES,
+    )
+
+
+def _words(values: list[str] | None) -> list[str]:
+    return [word for value in values or () for word in value.split(",") if word]
+
+
+def _skb_sections(words: list[str]) -> tuple[str, ...]:
+    from fyke.collectors import COLLECTORS
+    from fyke.errors import UsageError
+
+    known = [word for c in COLLECTORS for word, _ in c.optional_sections]
+    # Retis' older names of what is always collected, or has become a collector of its own.
+    ignored = ("eth", "arp", "ip", "tcp", "udp", "icmp", "packet", "dev", "ns")
+    for word in words:
+        if word in ignored:
+            log.warning("--skb-sections %s has no effect", word)
+        elif word != "all" and word not in known:
+            raise UsageError(f"unknown --skb-sections value {word!r}", f"values: {', '.join(known)}, all")
+    return tuple(words)
+
+
+def _size(text: str | None, option: str) -> int | None:
+    if text is None:
+        return None
+    from fyke.errors import UsageError
+    from fyke.events.rotation import parse_size
+
+    try:
+        size = parse_size(text)
+    except UsageError as e:
+        raise UsageError(f"{option}: {e.message}", e.hint) from e
+    if size <= 0:
+        raise UsageError(f"{option} {text} is nothing")
+    return size
+
+
+def _check(args: argparse.Namespace) -> None:
+    from fyke.errors import UsageError
+
+    if args.out is None:
+        for option, value in (("--out-rotate", args.out_rotate), ("--out-format", args.out_format)):
+            if value is not None:
+                raise UsageError(f"{option} needs --out")
+        if args.print:
+            raise UsageError("--print needs --out", "without --out, events are printed anyway")
+    if args.stop_after is not None and args.stop_after < 1:
+        raise UsageError(f"--stop-after {args.stop_after} is less than 1")
+    if args.json and not args.dry_run:
+        raise UsageError("--json goes with --dry-run", "write events as JSON with -o FILE.json")
+
+
+def _tracefs(args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]:
+    """Mount tracefs if that was allowed, and neither the mounted one nor a private one can be read."""
+    from fyke.kernel import tracepoints
+
+    if not args.allow_system_changes or tracepoints.available_events():
+        return contextlib.nullcontext()
+    return tracepoints.mounted_tracefs()
+
+
+def _show(plan: Plan, *, as_json: bool) -> None:
+    import json
+
+    from fyke.capture.describe import plan_facts, plan_text
+    from fyke.capture.load import plan_layout
+
+    facts = plan_facts(plan, plan_layout(plan))
+    print(json.dumps(facts, indent=2) if as_json else plan_text(facts))
+
+
+def _collect(args: argparse.Namespace, plan: Plan, kernel: Any) -> int:
+    from fyke.capture.run import Run
+    from fyke.capture.session import Session
+    from fyke.capture.stopping import Command, StopSignals
+
+    if args.ready_file:
+        with contextlib.suppress(OSError):
+            os.unlink(args.ready_file)
+    facts = _facts(plan)
+    with StopSignals() as signals, contextlib.ExitStack() as stack:
+        live = args.out is None or args.print
+        session = stack.enter_context(Session(plan, kernel, _progress()))
+        # Only now: a collection that can't start leaves the file of an earlier one alone.
+        sink = _sinks(args, facts, stack)
+        _tell_started(plan, session.missing)
+        run = Run(
+            session,
+            sink,
+            signals,
+            command=Command(args.cmd) if args.cmd is not None else None,
+            live=live,
+            stop_after=args.stop_after,
+            ready_file=args.ready_file,
+        )
+        run.go()
+        _tell_end(run)
+        return 130 if signals.count > 1 else 0
+
+
+def _progress() -> Callable[[int, int], None]:
+    """Return what shows the progress of attaching, when it takes long and somebody looks."""
+    started = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty() and time.monotonic() - started > 2:
+            sys.stderr.write(f"\rattaching {done} of {total}{'' if done < total else chr(10)}")
+            sys.stderr.flush()
+
+    return show
+
+
+def _sinks(
+    args: argparse.Namespace, facts: Facts, stack: contextlib.ExitStack
+) -> Callable[[pa.RecordBatch], None]:
+    """Open what events go to: a file, the text on stdout, or both."""
+    takers: list[Callable[[Any], None]] = []
+    if args.out is not None:
+        from fyke.cli.writing import open_writer
+
+        limit = _size(args.out_rotate, "--out-rotate")
+        writer: Any = stack.enter_context(open_writer(args.out, facts, args.out_format, limit_bytes=limit))
+        takers.append(writer.write)
+        for path in writer.removed:
+            log.warning("removed %s, left by an earlier collection", path)
+    if args.out is None or args.print:
+        from fyke.render.text import EventText
+
+        text = EventText(style(args, facts))
+        takers.append(lambda batch: _write(text.batch(batch)))
+        _write([text.start(facts)])
+
+    def sink(batch: pa.RecordBatch) -> None:
+        for take in takers:
+            take(batch)
+
+    return sink
+
+
+def _write(pieces: Iterator[Any] | list[bytes]) -> None:
+    out = sys.stdout.buffer
+    for piece in pieces:
+        out.write(piece)
+    out.flush()
+
+
+def _facts(plan: Plan) -> Facts:
+    from fyke import __version__
+    from fyke.events.facts import Facts
+    from fyke.kernel.machine import clock_monotonic_offset_ns, machine
+
+    here = machine()
+    return Facts(
+        version=__version__,
+        cmdline=shlex.join(["fyke", *sys.argv[1:]]),
+        timestamp_ns=time.monotonic_ns(),
+        clock_monotonic_offset_ns=clock_monotonic_offset_ns(),
+        kernel_release=here.kernel_release,
+        kernel_version=here.kernel_version,
+        hardware_name=here.hardware_name,
+        collectors=tuple(c.name for c in plan.collectors),
+        probes=tuple(
+            {"symbol": p.symbol, "probe_type": p.mechanism, "asked": list(p.asked)} for p in plan.probes
+        ),
+        notes=plan.notes,
+    )
+
+
+def _tell_started(plan: Plan, missing: dict[str, str]) -> None:
+    shown = [p for p in plan.probes if not p.internal]
+    log.info(
+        "Collector(s) started: %s; %d probe(s) attached",
+        ", ".join(c.name for c in plan.collectors),
+        len(shown),
+    )
+    if missing:
+        names = ", ".join(sorted(missing)[:5]) + (" ..." if len(missing) > 5 else "")
+        log.warning("%d functions of a pattern can't be probed: %s", len(missing), names)
+
+
+def _tell_end(run: Run) -> None:
+    """Say one line of truth: written, lost, hit and never hit."""
+    session = run.session
+    totals = session.loss.totals
+    lost = session.loss.lost_events
+    words = [f"{run.events} event(s) written", f"{lost} lost"]
+    if totals:
+        words[-1] += " (" + ", ".join(f"{cause} {count}" for cause, count in sorted(totals.items())) + ")"
+    asked = [
+        (p, hits) for p, hits in zip(session.plan.probes, session.loss.hits(), strict=True) if not p.internal
+    ]
+    never = [p.symbol for p, hits in asked if not hits]
+    words.append(f"{len(asked) - len(never)} of {len(asked)} probe(s) hit")
+    if never:
+        words.append("never hit: " + ", ".join(never[:8]) + (" ..." if len(never) > 8 else ""))
+    log.info("%s", "; ".join(words))
