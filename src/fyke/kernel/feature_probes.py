@@ -78,13 +78,13 @@ class Probes:
             mode = lockdown_mode()
         except OSError:
             mode = "none"
-        return "" if mode == "none" else f" (it is locked down: {mode})"
+        return "" if mode == "none" else f" (it is locked down, {mode})"
 
     def answer_for(self, error: OSError) -> Answer:
         """Judge a failure: no privilege tells nothing, a refusal in spite of it means no."""
         if error.errno in _DENIED:
             if not self.may_load:
-                return Answer("unknown", "can only be told with the privilege to load BPF programs")
+                return Answer("unknown", "root is needed to tell")
             return Answer("no", f"the kernel refuses it{self._locked}")
         # 524 is ENOTSUPP, which the kernel should not show to users but does.
         if error.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.E2BIG, 524):
@@ -217,7 +217,7 @@ def recursion_misses(probes: Probes) -> Answer:
 def lockdown(probes: Probes) -> Answer:
     """Read the lockdown mode."""
     mode = lockdown_mode()
-    return Answer("yes", "none") if mode == "none" else Answer("no", f"the kernel is locked down: {mode}")
+    return Answer("yes", "none") if mode == "none" else Answer("no", f"this one is locked down ({mode})")
 
 
 def lockdown_mode() -> str:

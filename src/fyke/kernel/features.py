@@ -18,7 +18,7 @@ class Feature:
 
     since: the Linux version that brought it, to tell the user; it is never compared with.
     lost: what the user loses without it; fix: the one thing to do. Both are clauses without a full stop.
-    needed: no collection is possible without it.
+    needed: no collection is possible without it. part_of: the feature without which it means nothing.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Feature:
     lost: str
     fix: str
     needed: bool = False
+    part_of: str = ""
 
 
 FEATURES = (
@@ -37,7 +38,7 @@ FEATURES = (
         probe.bpf_programs,
         "4.4",
         "nothing can be collected",
-        "run as root, or with the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
+        "run as root, or with the capabilities CAP_BPF and CAP_PERFMON (CAP_SYSLOG for names in stacks)",
         needed=True,
     ),
     # Linux kernel commit 341dfcf8d78e ("btf: expose BTF info through sysfs") (in v5.4).
@@ -128,6 +129,7 @@ FEATURES = (
         "5.15",
         "each kprobe needs a program of its own, which takes longer to start",
         "nothing needs to be done; Linux 5.15 or newer is faster",
+        part_of="kprobe",
     ),
     # Linux kernel commit 0dcac2725406 ("bpf: Add multi kprobe link") (in v5.18).
     Feature(
@@ -176,7 +178,7 @@ FEATURES = (
     ),
     Feature(
         "lockdown",
-        "a kernel that isn't locked down",
+        "an unlocked kernel",
         probe.lockdown,
         "5.4",
         "the kernel may hide which functions can be probed, and refuse kprobes or fentry",
@@ -204,7 +206,7 @@ FEATURES = (
         probe.kallsyms,
         "",
         "stack traces show addresses instead of names",
-        "run as root, or sysctl kernel.kptr_restrict=1",
+        "run as root (CAP_SYSLOG), with sysctl kernel.kptr_restrict at most 1",
     ),
     # Linux kernel commit c504e5c2f964 ("net: skb: introduce kfree_skb_reason()") (in v5.17).
     Feature(
