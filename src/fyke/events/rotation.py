@@ -7,9 +7,9 @@ import re
 
 from fyke.errors import FykeError, UsageError
 
-_SIZE = re.compile(r"(\d{1,18})(?:(B)|([KMG])(B|iB)?)", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,18})(?:(B)|([KMG])(B|iB)?)", re.IGNORECASE)
 _POWERS = {"K": 1, "M": 2, "G": 3}
-_NUMBERED = re.compile(r"\.(0|[1-9]\d{0,8})$")
+_NUMBERED = re.compile(r"\.(0|[1-9][0-9]{0,8})$")
 FOLLOW = ".."  # a path that ends like this means: and the files after it
 
 

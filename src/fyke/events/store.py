@@ -111,12 +111,9 @@ def _codec(name: str) -> Any:
     kind, _, level = name.partition("-")
     if name == "none":
         return None
-    if kind not in ("lz4", "zstd") or (level and not level.isdigit()):
+    if name not in ("lz4", "zstd") and name not in (f"zstd-{n}" for n in range(1, 20)):
         raise UsageError(f"'{name}' is not a compression", "use none, lz4 or zstd-1 to zstd-19")
-    try:
-        return pa.Codec(kind, int(level)) if level else pa.Codec(kind)
-    except (pa.ArrowException, ValueError) as error:
-        raise UsageError(f"compression {name} is not to be had: {error}") from error
+    return pa.Codec(kind, int(level)) if level else pa.Codec(kind)
 
 
 class _Encoder:

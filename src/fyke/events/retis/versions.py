@@ -8,7 +8,7 @@ from typing import Any
 
 WRITTEN = "1.7.0"  # the version whose format we write
 
-_VERSION = re.compile(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:[-+].*)?", re.DOTALL)
+_VERSION = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:[-+].*)?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
