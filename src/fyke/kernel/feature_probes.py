@@ -217,7 +217,7 @@ def recursion_misses(probes: Probes) -> Answer:
 def lockdown(probes: Probes) -> Answer:
     """Read the lockdown mode."""
     mode = lockdown_mode()
-    return Answer("yes", "none") if mode == "none" else Answer("no", f"this one is locked down ({mode})")
+    return YES if mode == "none" else Answer("no", f"this one is locked down ({mode})")
 
 
 def lockdown_mode() -> str:

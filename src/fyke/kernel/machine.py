@@ -46,8 +46,8 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
     """Parse a list like `0-3,8` into CPU numbers. ValueError when it is none."""
     cpus: list[int] = []
     for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        cpus.extend(range(int(first), int(last or first) + 1))
+        first, dash, last = part.partition("-")
+        cpus.extend(range(int(first), int(last if dash else first) + 1))
     return tuple(cpus)
 
 
