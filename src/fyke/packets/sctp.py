@@ -40,24 +40,28 @@ _DATA_FLAGS = ("", " (E)", " (B)", " (BE)", " (U)", " (UE)", " (UB)", " (UBE)")
 
 
 def dissect(c: Cursor) -> int:
-    """` vtag 0xN`, then ` [CHUNK fields]` for each."""
+    """` vtag 0xN`, then ` [CHUNK fields]` for each, as far as the IP header says that there are some."""
     data, at, end = c.data, c.at, c.end
     if end - at < _HEADER:
         return TRUNCATED
     c.out.append(f" vtag 0x{int.from_bytes(data[at + 4 : at + 8], 'big'):x}")
+    claimed = c.length - _HEADER
     at += _HEADER
-    while at < end:
+    while claimed > 0:
         if end - at < _CHUNK.size:
             return TRUNCATED
         kind, flags, size = _CHUNK.unpack_from(data, at)
-        fields = _fields(kind, data, at + _CHUNK.size, min(at + size, end))
+        # Chunks are padded to four bytes, which their length doesn't count; it does count the chunk's header.
+        padded = size + 3 & ~3
+        fields = _fields(kind, data, at + _CHUNK.size, min(at + padded, end))
         if fields is None:
             return TRUNCATED
         name = _CHUNKS[kind] if kind < len(_CHUNKS) else f"UNKNOWN:{kind}"
         mark = _DATA_FLAGS[flags & 7] if kind == 0 else ""
         c.out.append(f" [{name}{mark}{fields}]")
-        # Chunks are padded to four bytes, which their length doesn't count; it does count the chunk's header.
-        at += max(size + 3 & ~3, _CHUNK.size)
+        # A length of 0 still steps over the chunk's header, but leaves the packet incomplete.
+        at += max(padded, _CHUNK.size)
+        claimed -= padded
     return END
 
 

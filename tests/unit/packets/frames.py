@@ -1,0 +1,105 @@
+"""Builds packets for the tests, field by field; every length and offset can be made wrong."""
+
+from __future__ import annotations
+
+import struct
+
+MACS = bytes.fromhex("ffeeddccbbaa 001122334455")
+
+
+def ethernet(ethertype: int, payload: bytes = b"") -> bytes:
+    return MACS + struct.pack("!H", ethertype) + payload
+
+
+def arp(operation: int, *, target: bytes = bytes.fromhex("0a0b0c0d0e0f")) -> bytes:
+    fixed = struct.pack("!HHBBH", 1, 0x800, 6, 4, operation)
+    return fixed + bytes.fromhex("010203040506 0a000001") + target + bytes.fromhex("0a000002")
+
+
+def ipv4(
+    protocol: int,
+    payload: bytes = b"",
+    *,
+    tos: int = 0,
+    fragment: int = 0,
+    options: bytes = b"",
+    words: int | None = None,
+    length: int | None = None,
+) -> bytes:
+    """`fragment` is the word of flags and offset, `words` the header length."""
+    words = 5 + len(options) // 4 if words is None else words
+    length = 20 + len(options) + len(payload) if length is None else length
+    fixed = struct.pack("!BBHHHBBH", 4 << 4 | words, tos, length, 7, fragment, 64, protocol, 0)
+    return fixed + bytes([10, 0, 0, 1, 10, 0, 0, 2]) + options + payload
+
+
+def ipv6(
+    protocol: int,
+    payload: bytes = b"",
+    *,
+    traffic_class: int = 0,
+    label: int = 0,
+    length: int | None = None,
+    source: bytes = bytes(15) + b"\1",
+) -> bytes:
+    length = len(payload) if length is None else length
+    fixed = struct.pack("!IHBB", 6 << 28 | traffic_class << 20 | label, length, protocol, 64)
+    return fixed + source + bytes(15) + b"\2" + payload
+
+
+def extension(protocol: int, body: bytes = bytes(6), *, second: int | None = None) -> bytes:
+    """An IPv6 extension header before `protocol`; `second` is the byte that mostly holds its length."""
+    return bytes([protocol, (len(body) - 6) // 8 if second is None else second]) + body
+
+
+def tcp(
+    payload: bytes = b"",
+    *,
+    flags: int = 0x10,
+    seq: int = 100,
+    options: bytes = b"",
+    words: int | None = None,
+) -> bytes:
+    """`flags` has nine bits, AE (NS) the highest; `words` is the data offset."""
+    words = 5 + len(options) // 4 if words is None else words
+    return struct.pack("!HHIIHHHH", 10, 20, seq, 5, words << 12 | flags, 1000, 0, 0) + options + payload
+
+
+def udp(payload: bytes = b"", *, port: int = 20, length: int | None = None) -> bytes:
+    length = 8 + len(payload) if length is None else length
+    return struct.pack("!HHHH", 10, port, length, 0) + payload
+
+
+def vxlan(inner: bytes, *, flags: int = 8) -> bytes:
+    return struct.pack("!II", flags << 24, 5 << 8) + inner
+
+
+def geneve(inner: bytes, *, ethertype: int = 0x6558, options: bytes = b"", flags: int = 0) -> bytes:
+    return struct.pack("!BBHI", len(options) // 4, flags, ethertype, 0xABCDEF << 8) + options + inner
+
+
+def geneve_option(cls: int, kind: int, value: bytes = b"") -> bytes:
+    return struct.pack("!HBB", cls, kind, len(value) // 4) + value
+
+
+def ah(protocol: int, inner: bytes, *, icv: bytes = b"\xaa" * 12) -> bytes:
+    return struct.pack("!BBHII", protocol, (12 + len(icv)) // 4 - 2, 0, 0x11, 0x22) + icv + inner
+
+
+def esp(body: bytes = b"") -> bytes:
+    return struct.pack("!II", 0xDEAD, 300) + body
+
+
+def macsec(inner: bytes, *, control: int = 0, short: int = 0, sci: bytes = b"") -> bytes:
+    """`control` is the whole byte of tag control information and association number."""
+    return struct.pack("!BBI", control, short, 7) + sci + inner
+
+
+def sctp(*chunks: bytes) -> bytes:
+    return struct.pack("!HHII", 10, 20, 0x1234, 0) + b"".join(chunks)
+
+
+def chunk(kind: int, body: bytes = b"", *, flags: int = 0, length: int | None = None) -> bytes:
+    length = 4 + len(body) if length is None else length
+    raw = struct.pack("!BBH", kind, flags, length) + body
+    return raw + bytes(-len(raw) % 4)

@@ -1,0 +1,170 @@
+"""Where fyke's packet text differs from Retis', on purpose: the one table of it.
+
+Each entry shows one packet with both texts, which a test checks against both programs, so that no entry
+outlives its reason. `retis` and `fyke` then say how the comparison of random packets reconciles the two: each
+rewrites that side's text into what both can be held to. `excuses` decides where Retis has no comparable text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import frames
+from retis_oracle import CRASHED
+
+TRUNCATED = "... (truncated or incomplete packet)"
+
+
+def _same(text: str) -> str:
+    return text
+
+
+def _never(theirs: str, ours: str) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Difference:
+    name: str
+    reason: str
+    sample: bytes
+    theirs: str
+    ours: str
+    retis: Callable[[str], str] = _same
+    fyke: Callable[[str], str] = _same
+    excuses: Callable[[str, str], bool] = _never
+
+
+def agree(theirs: str, ours: str) -> bool:
+    """Whether the texts of one packet are equal, but for the differences below."""
+    for difference in DIFFERENCES:
+        theirs, ours = difference.retis(theirs), difference.fyke(ours)
+    return theirs == ours or any(difference.excuses(theirs, ours) for difference in DIFFERENCES)
+
+
+def _swap_fragment_flags(text: str) -> str:
+    def swapped(match: re.Match[str]) -> str:
+        other = {"+": "rsvd", "rsvd": "+", "DF": "DF"}
+        flags = {other[flag] for flag in match[2].split(",")}
+        return f"{match[1]}[{','.join(flag for flag in ('+', 'DF', 'rsvd') if flag in flags)}]"
+
+    return re.sub(r"( off \d+ )\[([^]]+)\]", swapped, text)
+
+
+def _one_number(text: str) -> str:
+    return re.sub(
+        r"(tfo cookie )((?:0x[0-9a-f]{2}|\?\?)+)", lambda m: f"{m[1]}0x{m[2].replace('0x', '')}", text
+    )
+
+
+def _without_dscp(text: str) -> str:
+    return re.sub(r" tos 0x[0-9a-f]+((?: ECT\([01]\)| CE)? ttl \d+ label )", r"\1", text)
+
+
+def _ipsec_over_ipv6(theirs: str, ours: str) -> bool:
+    """Equal up to the AH or ESP header, which both name at the same place."""
+    if theirs == CRASHED:
+        return (
+            re.search(r" label \S+( len \d+)?( exts \[\S+\])? proto (ESP \(50\)|AH \(51\))", ours) is not None
+        )
+    found = re.search(r" exts \[([A-Za-z0-9,]*?),?\b(Esp|Ah)\b", theirs)
+    if found is None:
+        return False
+    before = f" exts [{found[1]}]" if found[1] else ""
+    protocol = "ESP (50)" if found[2] == "Esp" else "AH (51)"
+    return ours.startswith(f"{theirs[: found.start()]}{before} proto {protocol}")
+
+
+def _short_extension(theirs: str, ours: str) -> bool:
+    return theirs == CRASHED and re.search(r" exts \[\S+\]\.\.\. \(truncated", ours) is not None
+
+
+def _short_macsec(theirs: str, ours: str) -> bool:
+    return theirs == CRASHED and ours.endswith(TRUNCATED) and " exts " not in ours
+
+
+_TCP = " ttl 64 id 7 off 0 len 40 proto TCP (6) flags [.] seq 100 ack 5 win 1000"
+_LABEL = "::1 > ::2 ttl 64 label 0x0"
+_TCP6 = " proto TCP (6) flags [.] seq 100 ack 5 win 1000"
+_UNKNOWN = (
+    "10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 0 len 20 proto GRE (47)... (protocol 0x2f not supported"
+)
+
+DIFFERENCES = (
+    Difference(
+        "no pcap hint",
+        "Retis points at its pcap command; fyke has none yet.",
+        frames.ethernet(0x800, frames.ipv4(47)),
+        f"{_UNKNOWN}, use 'retis pcap')",
+        f"{_UNKNOWN})",
+        retis=lambda text: text.replace(" not supported, use 'retis pcap')", " not supported)"),
+    ),
+    Difference(
+        "IPv4 flags",
+        "More-fragments is bit 0 of the three and the reserved flag bit 2 (RFC 791); Retis has them swapped.",
+        frames.ethernet(0x800, frames.ipv4(1, b"\x08\0\0\0", fragment=0x2000)),
+        "10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 0 [rsvd] len 24 proto ICMP (1) type 8 code 0",
+        "10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 0 [+] len 24 proto ICMP (1) type 8 code 0",
+        retis=_swap_fragment_flags,
+    ),
+    Difference(
+        "IPv6 DSCP",
+        "Retis never prints it. Printed as over IPv4, but only when it isn't 0.",
+        frames.ethernet(0x86DD, frames.ipv6(58, b"\x80\0\0\0", traffic_class=0xB9)),
+        "::1 > ::2 ECT(1) ttl 64 label 0x0 len 4 proto ICMPv6 (58) type 128 code 0",
+        "::1 > ::2 tos 0x2e ECT(1) ttl 64 label 0x0 len 4 proto ICMPv6 (58) type 128 code 0",
+        fyke=_without_dscp,
+    ),
+    Difference(
+        "TFO cookie",
+        "A cookie is one number; Retis prints one for each byte, with nothing between them.",
+        frames.ethernet(0x800, frames.ipv4(6, frames.tcp(options=b"\x22\4\1\2"))),
+        f"10.0.0.1.10 > 10.0.0.2.20 tos 0x0{_TCP} [tfo cookie 0x010x02]".replace("len 40", "len 44"),
+        f"10.0.0.1.10 > 10.0.0.2.20 tos 0x0{_TCP} [tfo cookie 0x0102]".replace("len 40", "len 44"),
+        retis=_one_number,
+    ),
+    Difference(
+        "short MACsec payload",
+        "Retis reads the inner ethertype without looking whether it was captured, and crashes.",
+        frames.ethernet(0x88E5, frames.macsec(b"\x08")),
+        CRASHED,
+        TRUNCATED,
+        excuses=_short_macsec,
+    ),
+    Difference(
+        "short IPv6 extension header",
+        "Retis skips as many bytes as the header says, there or not, and crashes.",
+        frames.ethernet(0x86DD, frames.ipv6(0, frames.extension(6, bytes(6), second=1))),
+        CRASHED,
+        f"{_LABEL} len 8 exts [Hopopt]{TRUNCATED}",
+        excuses=_short_extension,
+    ),
+    Difference(
+        "ESP over IPv6",
+        "Retis takes ESP for an extension header and reads its SPI and sequence number as one: it prints "
+        "garbage or crashes. Printed as over IPv4.",
+        frames.ethernet(0x86DD, frames.ipv6(50, frames.esp())),
+        f"{_LABEL} len 8 exts [Esp] proto (0)... (protocol 0x0 not supported, use 'retis pcap')",
+        f"{_LABEL} len 8 proto ESP (50) spi 0x0000dead seq 0x12c",
+        excuses=_ipsec_over_ipv6,
+    ),
+    Difference(
+        "AH over IPv6",
+        "The length of AH counts 4 bytes (RFC 4302 2.2) and not 8, as Retis has it: what follows is read at "
+        "the wrong place. Printed as over IPv4.",
+        frames.ethernet(0x86DD, frames.ipv6(51, frames.ah(6, frames.tcp()))),
+        f"{_LABEL} len 44 exts [Ah] proto TCP (6){TRUNCATED}",
+        f"{_LABEL} len 44 proto AH (51) spi 0x00000011 seq 0x22 icv 0x{'aa' * 12}{_TCP6}",
+        excuses=_ipsec_over_ipv6,
+    ),
+    Difference(
+        # Nothing in Retis' text tells it from a good one: random packets have the byte at 0, as senders do.
+        "IPv6 fragment header, reserved byte",
+        "It is no length: the header has 8 bytes and receivers ignore the byte (RFC 8200 4.5).",
+        frames.ethernet(0x86DD, frames.ipv6(44, frames.extension(6, bytes(6), second=1) + frames.tcp())),
+        f"{_LABEL} len 28 exts [Ipv6Frag] proto TCP (6){TRUNCATED}",
+        f"{_LABEL} len 28 exts [Ipv6Frag]{_TCP6}",
+    ),
+)
