@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from fyke import packets
 from fyke.collectors.formatting import Part, Place, Style
-
-# Ethertypes of VLAN tags (include/uapi/linux/if_ether.h) as Retis names them.
-_TAGS = {0x8100: "802.1Q", 0x88A8: "802.1Q-QinQ", 0x9100: "802.1Q-9100"}
+from fyke.packets.assigned import ethertype
 
 
 def packet_text(style: Style, data: bytes | None, length: int | None) -> str | None:
@@ -23,8 +21,7 @@ def _vlan(style: Style, proto: int | None, pcp: int | None, dei: int | None, vid
     # The tag kept beside the packet's bytes is link-layer data: only with `-e`.
     if proto is None or not style.link_layer:
         return None
-    name = f"{_TAGS[proto]} " if proto in _TAGS else ""
-    return f"vlan_accel (ethertype {name}({proto:#06x}) vlan {vid} p {pcp}{' DEI' if dei else ''})"
+    return f"vlan_accel (ethertype {ethertype(proto)} vlan {vid} p {pcp}{' DEI' if dei else ''})"
 
 
 def skb_text(style: Style, *values: int | None) -> str | None:
