@@ -19,9 +19,9 @@ from fyke.events.facts import Facts
 from fyke.events.schema import JOURNEY, section_type
 from fyke.journeys.spool import Spool, spool_folder
 
-CHUNK_ROWS = 65_536
+CHUNK_ROWS = 16_384
 # What the query may hold in memory before DuckDB goes to disk, in bytes; it takes some 500 an event.
-MEMORY_LIMIT = min(1 << 30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
+MEMORY_LIMIT = min(512 << 20, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
 _COLUMNS = ["timestamp_ns", "cpu", "skb_tracking", "gap", "closing"]  # what the query looks at
 
 

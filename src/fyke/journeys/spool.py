@@ -12,7 +12,7 @@ import pyarrow as pa
 
 # Held in memory up to this size; beyond it, compressing to a file costs less than new memory does.
 MEMORY_BYTES = 64 << 20
-CACHED_BATCHES = 16  # read back and kept: events of one journey are seldom far apart in a file
+CACHED_BATCHES = 8  # read back and kept: events of one journey are seldom far apart in a file
 
 
 def spool_folder() -> str:
