@@ -6,7 +6,7 @@ length sorts as the numbers do, so reading 120,000 symbols needs no conversion.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -46,7 +46,11 @@ class Kallsyms:
         lines.sort(key=_ADDRESS)
         # Addresses are sorted, so that the last one being zero means all are.
         self.hidden = not lines or lines[-1].startswith(_ZERO)
-        self._lines = lines if self.hidden else _without_init(lines)
+        self._lines = lines if self.hidden else _without_init(lines, data)
+
+    def __len__(self) -> int:
+        """Return how many functions are known: 0 without CONFIG_KALLSYMS or the right to read."""
+        return len(self._lines)
 
     @classmethod
     def read(cls, path: Path = KALLSYMS) -> Kallsyms:
@@ -125,12 +129,19 @@ class Kallsyms:
         return (start[0], end[0]) if start and end else None
 
 
-def _without_init(lines: list[bytes]) -> list[bytes]:
+def _without_init(lines: list[bytes], data: bytes) -> list[bytes]:
     """Leave out the code that was there only while booting."""
-    bounds = [line[:16] for line in lines if line.endswith((b" _sinittext", b" _einittext"))]
-    if len(bounds) != 2:
+    first, last = _address_of(b"_sinittext", data), _address_of(b"_einittext", data)
+    if first is None or last is None:
         return lines
-    return [line for line in lines if not bounds[0] <= line[:16] <= bounds[1]]
+    start = bisect_left(lines, first, key=_ADDRESS)
+    return lines[:start] + lines[bisect_right(lines, last, key=_ADDRESS) :]
+
+
+def _address_of(name: bytes, data: bytes) -> bytes | None:
+    end = data.find(b" " + name + b"\n")
+    start = data.rfind(b"\n", 0, end) + 1
+    return None if end < 0 else data[start : start + 16]
 
 
 def _name(line: bytes) -> tuple[str, str]:

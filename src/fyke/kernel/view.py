@@ -53,7 +53,7 @@ class LiveKernel:
 
     def has_tracepoint(self, name: str) -> bool:
         """Say whether a tracepoint (bare name) exists."""
-        return name in self._tracepoints
+        return self._tracepoint_btf(name) is not None
 
     def enum(self, name: str) -> dict[int, str]:
         """Return value -> enumerator of an enum of the kernel or a loaded module; empty without it."""
@@ -96,7 +96,7 @@ class LiveKernel:
 
     def tracepoint_params(self, name: str) -> list[str] | None:
         """Return the types of what a tracepoint (bare name) passes; None without the tracepoint."""
-        btf = self._tracepoints.get(name)
+        btf = self._tracepoint_btf(name)
         prototype = None if btf is None else btf.tracepoint_prototype(name)
         return None if prototype is None else [param.type for param in prototype.params]
 
@@ -109,11 +109,10 @@ class LiveKernel:
         matches = _matcher(pattern)
         if self._filter_functions is not None:
             return sorted(name for name in self._filter_functions if matches(name) and self._may_kprobe(name))
+        known = {name for btf in self._btfs() for name in btf.functions() if matches(name)}
+        symbols = self.symbols
         return sorted(
-            name
-            for btf in self._btfs()
-            for name in btf.functions()
-            if matches(name) and self.symbols.is_function(name) and self._may_kprobe(name)
+            name for name in known if self._may_kprobe(name) and (not symbols or symbols.is_function(name))
         )
 
     def match_tracepoints(self, pattern: str) -> list[str]:
@@ -134,12 +133,12 @@ class LiveKernel:
         return sorted(
             event
             for event in self._events
-            if matches(event) and event.rpartition(":")[2] in self._tracepoints
+            if matches(event) and self.has_tracepoint(event.rpartition(":")[2])
         )
 
     def _exact_tracepoint(self, wanted: str) -> list[str]:
         name = wanted.rpartition(":")[2]
-        if name not in self._tracepoints:
+        if not self.has_tracepoint(name):
             return []
         known = self._events_named(name)
         if wanted in known or not known:  # some tracepoints have no event, and so no known subsystem
@@ -165,6 +164,8 @@ class LiveKernel:
     def why_no_function(self, name: str) -> str | None:
         """Return why a function can't be probed by name (no full stop), None when it can."""
         count = len(self.symbols.addresses(name))
+        if not self.symbols:
+            count = int(self.function_type(name) is not None)
         if count == 0:
             variants = self.symbols.variants(name)
             if variants:
@@ -183,7 +184,9 @@ class LiveKernel:
     def near(self, name: str, count: int = 3) -> list[str]:
         """Return names like this one, of tracepoints when it has a `:`, else of functions; best first."""
         if ":" in name:
-            known = self._events or frozenset(f"{name.partition(':')[0]}:{tp}" for tp in self._tracepoints)
+            known = self._events or frozenset(
+                f"{name.partition(':')[0]}:{tp}" for tp in self.vmlinux.tracepoints()
+            )
             return difflib.get_close_matches(name, known, count)
         # Comparing with 60,000 names takes a second: only those that begin, end or contain alike.
         start, end = name[:3], name[-5:]
@@ -237,9 +240,17 @@ class LiveKernel:
             except (OSError, ValueError):
                 continue
 
+    def _tracepoint_btf(self, name: str) -> Btf | None:
+        """Return the types that describe a tracepoint; modules are read for what isn't the kernel's only."""
+        return self.vmlinux if name in self._tracepoints else self._module_tracepoints.get(name)
+
     @cached_property
-    def _tracepoints(self) -> dict[str, Btf]:
-        return {name: btf for btf in self._btfs() for name in btf.tracepoints()}
+    def _tracepoints(self) -> frozenset[str]:
+        return frozenset(self.vmlinux.tracepoints())
+
+    @cached_property
+    def _module_tracepoints(self) -> dict[str, Btf]:
+        return {name: btf for btf in self._btfs() if btf is not self.vmlinux for name in btf.tracepoints()}
 
     @cached_property
     def _events(self) -> frozenset[str] | None:

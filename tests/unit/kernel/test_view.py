@@ -138,6 +138,16 @@ def test_functions_match_among_unambiguous_typed_symbols_when_that_list_is_hidde
     assert kernel.match_functions("*_rcv") == ["ip_rcv"]
 
 
+def test_without_symbols_the_types_tell_what_functions_there_are(world: World) -> None:
+    kernel = world.kernel(symbols=None)
+    assert kernel.match_functions("ip_r*") == ["ip_rcv"]
+    assert kernel.has_function("ip_rcv")
+    assert kernel.has_function("nft_do_chain")
+    assert not kernel.has_function("ip_missing")
+    assert not kernel.has_function("do_int3")
+    assert not world.kernel(symbols=None, functions=FILTER_FUNCTIONS).has_function("ip_notrace")
+
+
 def test_tracepoints_match_with_their_subsystem(world: World) -> None:
     kernel = world.kernel()
     assert kernel.match_tracepoints("skb:*") == ["skb:kfree_skb"]
