@@ -20,6 +20,9 @@ from fyke.kernel.syscalls import syscall
 _HEADER_BYTES = 8
 _BUSY, _DISCARD = np.uint32(1 << 31), np.uint32(1 << 30)
 
+# What is taken from one ring at a time: bounds memory when much has piled up.
+MAX_RECORDS = 4_096
+
 Bytes2D = npt.NDArray[np.uint8]
 
 
@@ -64,18 +67,21 @@ class Ring:
     def take(self) -> tuple[Bytes2D | None, bool]:
         """Copy what is ready, shape (records, record_bytes), and give its space back.
 
-        The second value says whether it stopped at a record that is still being written.
+        The second value says whether more is there: it stopped at a record that is still being written, or at
+        MAX_RECORDS.
         """
         ready = (int(self._produced[0]) - self._position) // self._stride
         if not ready:
             return None, False
+        stopped = ready > MAX_RECORDS
+        ready = min(ready, MAX_RECORDS)
         _barrier()
         start = self._position & self._mask
         rows = self._data[start : start + ready * self._stride].reshape(ready, self._stride)
         headers = np.ascontiguousarray(rows[:, :4]).view(np.uint32)[:, 0]
         busy = np.flatnonzero(headers & _BUSY)
-        stopped = bool(busy.size)
-        if stopped:
+        if busy.size:
+            stopped = True
             ready = int(busy[0])
             rows, headers = rows[:ready], headers[:ready]
             if not ready:
@@ -111,6 +117,7 @@ class Rings:
         for fd in fds:
             self._poll.register(fd, select.EPOLLIN | select.EPOLLET)
         self.late = 0
+        self.more = False  # after a take: there is more to take at once
         self._newest_given_ns = 0
 
     def watch(self, fd: int) -> None:
@@ -124,12 +131,15 @@ class Rings:
     def take(self, now_ns: int | None) -> Bytes2D | None:
         """Return the records older than now_ns less the slack (all of them when None), in time order."""
         limit_ns = None if now_ns is None else now_ns - self._slack_ns
+        self.more = False
         for ring in self._rings:
             taken, stopped = ring.take()
             if taken is not None:
                 self._waiting.append(taken)
-                if stopped and limit_ns is not None:
-                    limit_ns = min(limit_ns, int(_timestamps(taken)[-1]))
+                self.more |= len(taken) == MAX_RECORDS
+                if stopped:
+                    last_ns = int(_timestamps(taken)[-1])
+                    limit_ns = last_ns if limit_ns is None else min(limit_ns, last_ns)
         if not self._waiting:
             return None
         records = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)

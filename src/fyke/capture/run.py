@@ -53,14 +53,16 @@ class Run:
             if self.ready_file:
                 _write_ready(self.ready_file)
             while not self._is_over():
-                rings.wait(POLL_SECONDS)
+                if not rings.more:
+                    rings.wait(POLL_SECONDS)
                 self._take(self.session.poll(flush=self.live))
                 self._look_for_loss()
         finally:
             if self.command:
                 self.command.stop()
         if self.signals.count < 2:
-            self._take(self.session.stop())
+            for batch in self.session.stop():
+                self._take(batch)
         self._close()
 
     def _is_over(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -82,15 +82,19 @@ class Session:
         """Return what was lost since the last call."""
         return self.loss.look(time.monotonic_ns())
 
-    def stop(self) -> pa.RecordBatch | None:
-        """Stop events, detach, and return the last of them."""
+    def stop(self) -> Iterator[pa.RecordBatch]:
+        """Stop events, detach, and yield the last of them."""
         self._loaded.enable(False)
         if self._attached:
             self._attached.detach()
-        records = self.rings.take(None)
-        if records is not None:
-            self._held.append(records)
-        return self._batch() if self._held else None
+        while True:
+            records = self.rings.take(None)
+            if records is not None:
+                self._held.append(records)
+            if self._held:
+                yield self._batch()
+            if not self.rings.more:
+                return
 
     def _batch(self) -> pa.RecordBatch:
         import numpy as np
