@@ -86,7 +86,7 @@ SELECT
     id,
     (row_number() OVER (PARTITION BY place ORDER BY timestamp_ns, row) - 1)::UINTEGER AS index,
     coalesce(clone, 0)::UINTEGER AS clone,
-    coalesce(losses.lost, 0)::UBIGINT AS lost
+    least(coalesce(losses.lost, 0), 18446744073709551615)::UBIGINT AS lost
 FROM placed
 LEFT JOIN clones USING (place, skb)
 LEFT JOIN losses USING (place)

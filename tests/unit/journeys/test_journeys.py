@@ -136,6 +136,11 @@ def test_any_table(rows: list[Row]) -> None:
     _check(rows)
 
 
+def test_absurd_counts_are_cut_at_64_bits() -> None:
+    rows = [event(10, A), gap(10, 5, 2**64 - 1), gap(10, 6, 2**64 - 1)]
+    assert [r["journey"]["lost"] for r in _sorted(rows) if r["journey"]] == [2**64 - 1]
+
+
 def test_a_hostile_gap_with_an_id_takes_no_journey_with_it() -> None:
     rows = [event(10, A), event(11, A) | gap(11, 5, 1), event(12, A)]
     got = _sorted(rows)
