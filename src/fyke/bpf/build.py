@@ -1,6 +1,7 @@
 """Compiles the BPF sources with clang into one object for each architecture, stripped to what loading needs.
 
-`make bpf` runs this file, and so does the build of a wheel, where fyke itself isn't there yet: it imports nothing of it.
+`make bpf` runs this file, and so does the build of a wheel, where fyke itself isn't there yet: it imports
+nothing of it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def find_tools() -> tuple[str, str]:
             "clang isn't installed, and fyke's BPF programs are compiled with it "
             "(Debian and Ubuntu: apt install clang llvm libbpf-dev)"
         )
-    # Debian's versioned packages (clang-19) come without the plain name, but with the tool beside the real clang.
+    # Debian's versioned packages (clang-19) have no plain names, but the tool is beside the real clang.
     beside = Path(clang).resolve().with_name("llvm-strip")
     strip = shutil.which(os.environ.get("LLVM_STRIP", "llvm-strip")) or (
         str(beside) if beside.exists() else None
@@ -83,7 +84,7 @@ def build(
 
 def _compile(clang: list[str], strip: list[str], out: Path, run: Callable[[list[str]], None]) -> None:
     out.parent.mkdir(exist_ok=True)
-    # Beside the object, then renamed: whoever loads it meanwhile finds the old one or the new one, never a half.
+    # Beside the object, then renamed: whoever loads it meanwhile finds the old or the new one, never a half.
     half = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         run([*clang, "-c", str(_MAIN), "-o", str(half)])

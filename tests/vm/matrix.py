@@ -1,0 +1,150 @@
+"""Runs the live tests of tests/host in the kernels of kernels.toml, two guests at a time.
+
+usage: matrix.py [KERNEL...] [-k EXPRESSION] [--update-skips]
+
+It ends in the line `N passed, N failed`. A guest that doesn't end its tests counts as a failure, and so does
+a test whose skip isn't the expected one. What each guest left is in build/vm/KERNEL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import guest
+from kernels import FetchError, Kernel, fetch, matrix
+from results import Report, read_expected, read_report, skip_surprises, skipped_everywhere, write_expected
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_BUILD = _CHECKOUT / "build"
+_TEST_SECONDS = 240
+"""For one test in an emulated kernel, where a second of the host's can be ten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one kernel's run came to. broken: why there is no whole report, empty when there is."""
+
+    report: Report
+    broken: str
+    surprises: list[str]
+
+    @property
+    def failures(self) -> int:
+        return len(self.report.failed) + len(self.surprises) + bool(self.broken)
+
+
+def main() -> int:
+    """Run the kernels asked for, or all. Exit code 1 when something failed, 2 for an unknown kernel."""
+    known = {kernel.name: kernel for kernel in matrix()}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("kernels", nargs="*", metavar="KERNEL", help=f"of {', '.join(known)}; without: all")
+    parser.add_argument("-k", dest="expression", default="", help="pytest's, to run some of the tests")
+    parser.add_argument(
+        "--update-skips", action="store_true", help="write down the skips as the expected ones"
+    )
+    options = parser.parse_args()
+    if unknown := [name for name in options.kernels if name not in known]:
+        print(f"error: no kernel {', '.join(unknown)} in kernels.toml: {', '.join(known)}", file=sys.stderr)
+        return 2
+    chosen = [known[name] for name in options.kernels] or list(known.values())
+    _warm_up()
+    # One guest is one Python most of the time, so that two share two cores; more would wait for each other.
+    with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
+        outcomes = list(
+            pool.map(lambda kernel: _run(kernel, options.expression, update=options.update_skips), chosen)
+        )
+    everywhere = _skipped_everywhere(outcomes) if len(chosen) == len(known) and not options.expression else []
+    for name in everywhere:
+        print(f"  FAIL    {name} is skipped on every kernel: nobody runs it", flush=True)
+    passed = sum(len(outcome.report.passed) for outcome in outcomes)
+    failed = sum(outcome.failures for outcome in outcomes) + len(everywhere)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def _warm_up() -> None:
+    # A guest can't write to the checkout: what Python compiles is compiled once here, not in each guest.
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(_CHECKOUT / "src")], check=False)
+
+
+def _run(kernel: Kernel, expression: str, *, update: bool) -> Outcome:
+    results = _BUILD / "vm" / kernel.name
+    shutil.rmtree(results, ignore_errors=True)
+    try:
+        installed = fetch(kernel)
+    except FetchError as error:
+        _say(kernel, f"can't be fetched: {error}")
+        return Outcome(Report(), str(error), [])
+    _say(kernel, f"Linux {installed.release}")
+    command = [sys.executable, "-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider"]
+    command += ["--timeout", str(_TEST_SECONDS), "-m", "not host_only"]
+    command += [
+        "--junit-xml",
+        "/run/results/junit.xml",
+        "tests/host",
+        *(["-k", expression] if expression else []),
+    ]
+    run = guest.run(installed, f"exec {shlex.join(command)}", results, minutes=kernel.minutes)
+    outcome = _judge(kernel, run, results / "junit.xml", whole=not expression, update=update)
+    report = outcome.report
+    _say(
+        kernel,
+        f"{len(report.passed)} passed, {outcome.failures} failed, {len(report.skipped)} skipped"
+        f" in {run.seconds:.0f} s ({run.boot_seconds:.0f} s to boot)",
+    )
+    return outcome
+
+
+def _judge(kernel: Kernel, run: guest.Run, junit: Path, *, whole: bool, update: bool) -> Outcome:
+    report = Report()
+    broken = run.why
+    if not broken:
+        try:
+            report = read_report(junit)
+        except (OSError, SyntaxError) as error:
+            broken = f"left no report: {error}"
+        else:
+            # 0: all passed, 1: some failed. Anything else, such as no test at all, isn't in the report.
+            if run.exit_code not in (0, 1) or not report.all:
+                broken = f"pytest ended with {run.exit_code}"
+    if update and whole and not broken:
+        write_expected(_expected(kernel), report)
+    surprises = [] if broken else skip_surprises(report, read_expected(_expected(kernel)), whole=whole)
+    if broken or report.failed:
+        shown = "\n".join(f"    {line}" for line in run.last_lines)
+        _say(
+            kernel, f"{broken or 'tests failed'}; its last lines (all: {junit.parent}/console.log):\n{shown}"
+        )
+    for line in surprises:
+        _say(kernel, line)
+    return Outcome(report, broken, surprises)
+
+
+def _expected(kernel: Kernel) -> Path:
+    return Path(__file__).parent / "expected_skips" / f"{kernel.name}.txt"
+
+
+def _skipped_everywhere(outcomes: list[Outcome]) -> list[str]:
+    if any(outcome.broken for outcome in outcomes):
+        return []  # that is said already, and the rest wouldn't be the whole picture
+    reports = [outcome.report for outcome in outcomes]
+    host = _BUILD / "host.xml"
+    if host.exists():
+        reports.append(read_report(host))
+    return skipped_everywhere(reports)
+
+
+def _say(kernel: Kernel, text: str) -> None:
+    print(f"  VM      {kernel.name}: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
