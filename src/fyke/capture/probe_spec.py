@@ -47,6 +47,7 @@ class ProbeSpec:
 def parse_probe(text: str) -> ProbeSpec:
     """Parse one `-p` value. Raises UsageError."""
     target, *options = text.split("/")
+    kind, target = _split_type(target, text)
     names = [name for part in options for name in part.split(",")]
     for name in names:
         if name not in OPTIONS:
@@ -54,7 +55,6 @@ def parse_probe(text: str) -> ProbeSpec:
             raise UsageError(f"{what} in {text!r}", f"options: {', '.join(OPTIONS)}")
     if len(set(names)) != len(names):
         raise UsageError(f"a probe option is given twice in {text!r}", _HINT)
-    kind, target = _split_type(target, text)
     _check_target(kind, target, text)
     return ProbeSpec(text, kind, target, "stack" in names)
 
@@ -70,6 +70,8 @@ def _split_type(target: str, text: str) -> tuple[str, str]:
         return kind, rest
     if target.count(":") == 1:
         return "raw_tracepoint", target
+    if colon:
+        raise UsageError(f"unknown probe type {head!r} in {text!r}", f"types: {', '.join(TYPES)}")
     return "func", target
 
 
