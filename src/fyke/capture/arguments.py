@@ -22,13 +22,20 @@ _REGISTERS = {
     "x86_64": (112, 104, 96, 88, 72, 64),  # di si dx cx r8 r9
     "aarch64": (0, 8, 16, 24, 32, 40, 48, 56),  # x0 to x7
 }
+# How many arguments of a function can be read on every machine; the others are on the stack. BPF gives a
+# tracepoint's arguments as an array.
+IN_REGISTERS = 6
+
+
+def readable_params(params: list[str], kind: str) -> list[str]:
+    """Return those of the parameters that a probe of this type (`raw_tracepoint`, or a function's) can read."""
+    return params if kind == "raw_tracepoint" else params[:IN_REGISTERS]
 
 
 def argument_slots(params: list[str], kind: str) -> dict[str, int]:
-    """Return kind -> index of the first parameter of a fitting type, of those in registers."""
-    limit = len(params) if kind == "raw_tracepoint" else 6
+    """Return kind -> index of the first parameter of a fitting type, of those that can be read."""
     slots: dict[str, int] = {}
-    for index, param in enumerate(params[:limit]):
+    for index, param in enumerate(readable_params(params, kind)):
         for argument, types in ARGUMENTS.items():
             if param in types:
                 slots.setdefault(argument, index)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from fyke.capture.arguments import ARGUMENTS, argument_slots
+from fyke.capture.arguments import ARGUMENTS, IN_REGISTERS, argument_slots, readable_params
 from fyke.capture.probe_spec import ProbeSpec, parse_probe
 from fyke.collectors import COLLECTORS, Collector
 from fyke.collectors.kernel_view import KernelView
@@ -274,6 +274,8 @@ class _Probes:
         what = targets[0] if len(targets) == 1 else f"any of the {len(targets)} matches of {spec.target}"
         params = self._params(targets[0], spec.type) if len(targets) == 1 else None
         reason = f"its arguments are ({', '.join(params)})" if params else "none has an argument they know"
+        if params and len(params) > len(readable_params(params, spec.type)):
+            reason += f", of which only the first {IN_REGISTERS} can be read"
         if params is None and len(targets) == 1:
             reason = "the kernel's BTF doesn't describe its arguments"
         raise UsageError(
@@ -289,7 +291,8 @@ class _Probes:
     def _add_one(self, spec: ProbeSpec, asked: str, target: str) -> bool:
         params = self._params(target, spec.type)
         own = {c.name for c in self.collectors if c.name == asked}
-        takers = [c for c in self.collectors if c.name in own or (params and set(c.takes) & set(params))]
+        readable = set(readable_params(params or [], spec.type))
+        takers = [c for c in self.collectors if c.name in own or set(c.takes) & readable]
         sections = frozenset(s.name for c in takers for s in c.sections) & self.sections
         if not sections:
             return False
