@@ -65,6 +65,9 @@ class Kernel(KernelView, Protocol):
     def why_no_function(self, name: str) -> str | None:
         """Say why a function can't be probed, None when it can."""
 
+    def why_no_tracepoint(self, wanted: str) -> str | None:
+        """Say why a tracepoint (`subsystem:name`) can't be probed, None when it can."""
+
     def near(self, name: str) -> list[str]:
         """Return names like this one."""
 
@@ -265,9 +268,9 @@ class _Probes:
             )
         near = self.kernel.near(spec.target)
         hint = f"near: {', '.join(near)}" if near else ""
-        if spec.type == "raw_tracepoint":
-            return UsageError(f"there is no tracepoint {spec.target}", hint)
-        return UsageError(f"can't probe {self.kernel.why_no_function(spec.target)}", hint)
+        is_tracepoint = spec.type == "raw_tracepoint"
+        why = self.kernel.why_no_tracepoint if is_tracepoint else self.kernel.why_no_function
+        return UsageError(why(spec.target) or f"{spec.target} can't be probed", hint)
 
     def _refuse(self, spec: ProbeSpec, targets: list[str]) -> None:
         names = ", ".join(c.name for c in self.collectors)
@@ -276,8 +279,8 @@ class _Probes:
         reason = f"its arguments are ({', '.join(params)})" if params else "none has an argument they know"
         if params and len(params) > len(readable_params(params, spec.type)):
             reason += f", of which only the first {IN_REGISTERS} can be read"
-        if params is None and len(targets) == 1:
-            reason = "the kernel's BTF doesn't describe its arguments"
+        if not params and len(targets) == 1:
+            reason = "the kernel's BTF doesn't describe its arguments" if params is None else "it has no arguments"
         raise UsageError(
             f"no enabled collector ({names}) can take anything from {what}: {reason}",
             "a probe needs an argument such as struct sk_buff * or struct net_device *",
