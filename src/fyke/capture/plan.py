@@ -138,11 +138,17 @@ def make_plan(options: Options, kernel: Kernel, cpus: int) -> Plan:
 
     Raises UsageError and Unsupported, each naming the probe, collector or option at fault.
     """
+    named = [(parse_probe(text), text) for text in options.probes]  # before the kernel is asked anything
     collectors, notes = _choose_collectors(options, kernel)
     sections = _choose_sections(options, collectors)
     probes = _Probes(options, kernel, collectors, sections)
-    for spec in _specs(options, collectors):
-        probes.add(spec)
+    if not named and set(options.collectors) == {"auto"}:
+        named = [(parse_probe(text), "default") for text in DEFAULT_PROBES]
+    for spec, asked in named:
+        probes.add(spec, asked)
+    for collector in collectors:
+        for text in collector.probes:
+            probes.add(parse_probe(text), collector.name, collector)
     if not probes.by_symbol:
         raise UsageError(
             "there is no probe to collect from", "name one with -p, e.g. -p tp:net:netif_receive_skb"
@@ -217,14 +223,6 @@ def _choose_sections(options: Options, collectors: tuple[Collector, ...]) -> tup
     )
 
 
-def _specs(options: Options, collectors: tuple[Collector, ...]) -> list[tuple[ProbeSpec, str]]:
-    texts = [(text, text) for text in options.probes]
-    if not texts and options.collectors == ("auto",):
-        texts = [(text, "default") for text in DEFAULT_PROBES]
-    texts += [(text, c.name) for c in collectors for text in c.probes]
-    return [(parse_probe(text), asked) for text, asked in texts]
-
-
 class _Probes:
     """The probes planned so far, one a symbol."""
 
@@ -238,9 +236,11 @@ class _Probes:
         self.by_symbol: dict[str, PlannedProbe] = {}
         self.notes: list[str] = []
 
-    def add(self, asked_spec: tuple[ProbeSpec, str]) -> None:
-        """Add what a spec names; refuse it by name when there is nothing to take."""
-        spec, asked = asked_spec
+    def add(self, spec: ProbeSpec, asked: str, own: Collector | None = None) -> None:
+        """Add what a spec names; refuse it by name when there is nothing to take.
+
+        own: the collector whose own probe it is; it takes there, whatever the arguments are.
+        """
         is_tracepoint = spec.type == "raw_tracepoint"
         if not is_tracepoint and not self.kernel.features.has("kprobe"):
             reason = f"no kprobes here, {self.kernel.features['kprobe'].why}"
@@ -253,7 +253,7 @@ class _Probes:
             raise self._missing(spec)
         useless = 0
         for target in targets:
-            useless += not self._add_one(spec, asked, target)
+            useless += not self._add_one(spec, asked, target, own)
         if useless == len(targets):
             self._refuse(spec, targets)
         if useless:
@@ -291,11 +291,10 @@ class _Probes:
             return self.kernel.tracepoint_params(target.partition(":")[2])
         return self.kernel.function_params(target)
 
-    def _add_one(self, spec: ProbeSpec, asked: str, target: str) -> bool:
+    def _add_one(self, spec: ProbeSpec, asked: str, target: str, own: Collector | None) -> bool:
         params = self._params(target, spec.type)
-        own = {c.name for c in self.collectors if c.name == asked}
         readable = set(readable_params(params or [], spec.type))
-        takers = [c for c in self.collectors if c.name in own or set(c.takes) & readable]
+        takers = [c for c in self.collectors if c is own or set(c.takes) & readable]
         sections = frozenset(s.name for c in takers for s in c.sections) & self.sections
         if not sections:
             return False
