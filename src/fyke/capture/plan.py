@@ -161,6 +161,12 @@ def make_plan(options: Options, kernel: Kernel, cpus: int) -> Plan:
             f"{len(planned)} probes are more than --max-probes {options.max_probes}",
             "narrow the pattern or raise it",
         )
+    single = sum(p.mechanism == "kprobe" for p in planned)
+    if single > MANY_SINGLE_KPROBES:
+        probes.notes.append(
+            f"{single} functions are probed one by one, which takes a while at the start and the end: "
+            "this kernel has no kprobe.multi"
+        )
     gso = on and kernel.features.has("fentry") and kernel.has_function(tracking.GSO_FUNCTION)
     if on and not gso:
         probes.notes.append(
