@@ -5,6 +5,7 @@ Needs no root; `fyke collect --dry-run` prints it.
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,6 +22,7 @@ MAX_SNAPLEN = 2048
 DEFAULT_MAX_PROBES = 2048
 TRACKING_ENTRIES = 1 << 16
 STACK_ENTRIES = 1 << 14
+MAX_RING_BYTES = 1 << 31  # max_entries of a map is 32 bits wide, and a ring's size a power of two
 # Attaching and detaching one kprobe costs tens of milliseconds.
 MANY_SINGLE_KPROBES = 50
 
@@ -123,8 +125,8 @@ class Plan:
 
     @property
     def ring_bytes(self) -> int:
-        """Size of one CPU's ring: the largest power of two that fits its share."""
-        share = max(self.buffer_bytes // self.cpus, 4096)
+        """Size of one CPU's ring: the largest power of two that fits its share, at least a page."""
+        share = max(self.buffer_bytes // self.cpus, mmap.PAGESIZE)
         return 1 << (share.bit_length() - 1)
 
     @property
@@ -138,6 +140,7 @@ def make_plan(options: Options, kernel: Kernel, cpus: int) -> Plan:
 
     Raises UsageError and Unsupported, each naming the probe, collector or option at fault.
     """
+    _check_buffer(options, cpus)
     named = [(parse_probe(text), text) for text in options.probes]  # before the kernel is asked anything
     collectors, notes = _choose_collectors(options, kernel)
     sections = _choose_sections(options, collectors)
@@ -189,6 +192,14 @@ def make_plan(options: Options, kernel: Kernel, cpus: int) -> Plan:
 def default_buffer_bytes(cpus: int) -> int:
     """Return the default memory of all rings: 4 MiB a CPU, at least 64 MiB."""
     return max(64 << 20, cpus * (4 << 20))
+
+
+def _check_buffer(options: Options, cpus: int) -> None:
+    if (options.buffer_bytes or 0) > cpus * MAX_RING_BYTES:
+        raise UsageError(
+            f"--buffer {options.buffer_bytes} is more than rings can have: 2 GiB for each of {cpus} CPUs",
+            f"give at most {2 * cpus}GiB",
+        )
 
 
 def _why_no_gso(kernel: Kernel) -> str:
