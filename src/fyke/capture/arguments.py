@@ -28,7 +28,7 @@ IN_REGISTERS = 6
 
 
 def readable_params(params: list[str], kind: str) -> list[str]:
-    """Return those of the parameters that a probe of this type (`raw_tracepoint`, or a function's) can read."""
+    """Return the parameters that a probe of this type (`raw_tracepoint`, or a function's) can read."""
     return params if kind == "raw_tracepoint" else params[:IN_REGISTERS]
 
 

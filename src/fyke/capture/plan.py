@@ -297,7 +297,8 @@ class _Probes:
         if params and len(params) > len(readable_params(params, spec.type)):
             reason += f", of which only the first {IN_REGISTERS} can be read"
         if not params and len(targets) == 1:
-            reason = "the kernel's BTF doesn't describe its arguments" if params is None else "it has no arguments"
+            untyped = "the kernel's BTF doesn't describe its arguments"
+            reason = untyped if params is None else "it has no arguments"
         raise UsageError(
             f"no enabled collector ({names}) can take anything from {what}: {reason}",
             "a probe needs an argument such as struct sk_buff * or struct net_device *",
