@@ -35,9 +35,10 @@ class Run:
     last_lines: list[str]
 
 
-def run(kernel: Installed, script: str, results: Path, *, minutes: float) -> Run:
+def run(kernel: Installed, script: str, results: Path, *, copies: dict[Path, Path], minutes: float) -> Run:
     """Boot and run a shell script as root, in the checkout.
 
+    copies: folders (the keys) of which the guest sees a copy (the values).
     results: a folder that the guest may write to, as /run/results; console.log and dmesg are left there.
     minutes: the guest is ended when it takes longer.
     """
@@ -45,7 +46,7 @@ def run(kernel: Installed, script: str, results: Path, *, minutes: float) -> Run
     (results / "run").write_text(f"cd {shlex.quote(str(_CHECKOUT))}\n{script}\n")
     started = time.monotonic()
     process = subprocess.Popen(
-        _command(kernel, results),
+        _command(kernel, results, copies),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -103,8 +104,9 @@ class _Console(threading.Thread):
         self.ready.set()  # nothing more will come: let the waiter see that
 
 
-def _command(kernel: Installed, results: Path) -> list[str]:
-    init = shlex.join(["sh", str(_CHECKOUT / "tests/vm/guest.sh"), *_folders()])
+def _command(kernel: Installed, results: Path, copies: dict[Path, Path]) -> list[str]:
+    folders = [*_folders(), *(f"{copy}={folder}" for folder, copy in copies.items())]
+    init = shlex.join(["sh", str(_CHECKOUT / "tests/vm/guest.sh"), *folders])
     return [
         *("virtme-run", "--kimg", str(kernel.image), "--mods", "auto", "--force-9p", "--show-boot-console"),
         *("--cpus", "2", "--memory", "2G", *([] if os.environ.get("FYKE_VM_KVM") else ["--disable-kvm"])),

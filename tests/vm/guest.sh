@@ -1,6 +1,6 @@
 #!/bin/sh
 # What a guest does once it has booted: makes the machine's files quick to read, then runs the script that was left in
-# the results folder. usage: guest.sh FOLDER...   (the folders that Python and the tests are read from)
+# the results folder. usage: guest.sh FOLDER...   (what Python and the tests are read from; THERE=HERE for a copy)
 set -u
 options=version=9p2000.L,trans=virtio,msize=524288
 
@@ -9,7 +9,7 @@ options=version=9p2000.L,trans=virtio,msize=524288
 mkdir -p /run/cached /run/results /run/home
 mount -t 9p -o "ro,cache=loose,$options" cached /run/cached
 for folder in "$@"; do
-    mount --bind "/run/cached$folder" "$folder"
+    mount --bind "/run/cached${folder%%=*}" "${folder#*=}"
 done
 mount -t 9p -o "$options" results /run/results
 ip link set lo up

@@ -55,11 +55,13 @@ def main() -> int:
         print(f"error: no kernel {', '.join(unknown)} in kernels.toml: {', '.join(known)}", file=sys.stderr)
         return 2
     chosen = [known[name] for name in options.kernels] or list(known.values())
-    _warm_up()
+    copies = _copy_sources()
     # One guest is one Python most of the time, so that two share two cores; more would wait for each other.
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
         outcomes = list(
-            pool.map(lambda kernel: _run(kernel, options.expression, update=options.update_skips), chosen)
+            pool.map(
+                lambda kernel: _run(kernel, copies, options.expression, update=options.update_skips), chosen
+            )
         )
     everywhere = _skipped_everywhere(outcomes) if len(chosen) == len(known) and not options.expression else []
     for name in everywhere:
@@ -70,29 +72,36 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _warm_up() -> None:
-    # A guest can't write to the checkout: what Python compiles is compiled once here, not in each guest.
+def _copy_sources() -> dict[Path, Path]:
+    """Copy what is tested, so that all guests test the same though somebody goes on editing.
+
+    It also holds what Python compiles, which a guest would else do again, since it can't write it down.
+    """
     subprocess.run([sys.executable, "-m", "compileall", "-q", str(_CHECKOUT / "src")], check=False)
+    shutil.rmtree(_BUILD / "vm", ignore_errors=True)
+    copies = {_CHECKOUT / name: _BUILD / "vm" / "copy" / name for name in ("src", "tests")}
+    for folder, copy in copies.items():
+        shutil.copytree(folder, copy)
+    return copies
 
 
-def _run(kernel: Kernel, expression: str, *, update: bool) -> Outcome:
+def _run(kernel: Kernel, copies: dict[Path, Path], expression: str, *, update: bool) -> Outcome:
     results = _BUILD / "vm" / kernel.name
-    shutil.rmtree(results, ignore_errors=True)
     try:
         installed = fetch(kernel)
     except FetchError as error:
         _say(kernel, f"can't be fetched: {error}")
         return Outcome(Report(), str(error), [])
     _say(kernel, f"Linux {installed.release}")
-    command = [sys.executable, "-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider"]
-    command += ["--timeout", str(_TEST_SECONDS), "-m", "not host_only"]
-    command += [
-        "--junit-xml",
-        "/run/results/junit.xml",
-        "tests/host",
-        *(["-k", expression] if expression else []),
+    command = [
+        *(sys.executable, "-m", "pytest", "-v", "--tb=short", "-m", "not host_only"),
+        # Neither could write down what it remembers.
+        *("-p", "no:cacheprovider", "-p", "no:hypothesispytest"),
+        *("--timeout", str(_TEST_SECONDS), "--junit-xml", "/run/results/junit.xml", "tests/host"),
+        *(("-k", expression) if expression else ()),
     ]
-    run = guest.run(installed, f"exec {shlex.join(command)}", results, minutes=kernel.minutes)
+    script = f"exec {shlex.join(command)}"
+    run = guest.run(installed, script, results, copies=copies, minutes=kernel.minutes)
     outcome = _judge(kernel, run, results / "junit.xml", whole=not expression, update=update)
     report = outcome.report
     _say(
