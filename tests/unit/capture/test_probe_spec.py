@@ -114,11 +114,14 @@ PIECES = ("k", "tp", ":", ":", "/", ",", "stack", "*", "ip_rcv", ".", " ", "\0",
 
 @given(st.lists(st.sampled_from(PIECES)).map("".join))
 def test_any_text_is_a_probe_or_a_mistake(text: str) -> None:
+    mistake: FykeError | None = None
     try:
         spec = parse_probe(text)
     except FykeError as error:
-        assert error.exit_code == 2
-        assert error.message.isprintable()
+        mistake = error
+    if mistake:
+        assert mistake.exit_code == 2
+        assert mistake.message.isprintable()
     else:
         assert spec.target.count(":") == (spec.type == "raw_tracepoint")
         assert spec.stack == text.endswith("/stack")

@@ -1,0 +1,145 @@
+"""A kernel for planning, made of a real LiveKernel over types, symbols and events written here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from btf_writer import BtfWriter
+
+from fyke.kernel.btf import Btf
+from fyke.kernel.features import FEATURES, Answer, Features
+from fyke.kernel.kallsyms import Kallsyms
+from fyke.kernel.view import LiveKernel, Sources
+
+_T = TypeVar("_T")
+
+SKB, DEV, NET, REASON, INT, NAPI, FLAG = "skb", "dev", "net", "reason", "int", "napi", "bool"
+
+FUNCTIONS: dict[str, tuple[str, ...]] = {
+    "skb_free_head": (SKB,),
+    "kfree_skb_partial": (SKB, FLAG),
+    "pskb_expand_head": (SKB, INT, INT, INT),
+    "skb_gro_receive": (SKB, SKB),
+    "skb_gro_receive_list": (SKB, SKB),
+    "napi_skb_free_stolen_head": (SKB,),
+    "__skb_gso_segment": (SKB, INT, FLAG),
+    "ip_rcv": (SKB, DEV, INT, DEV),
+    "ip_output": (NET, INT, SKB),
+    "ip_select": (INT, INT),
+    "dev_open": (DEV, INT),
+    "unregister_pernet": (NET,),
+    "drop_for": (INT, SKB, REASON),
+    "six_then_skb": (INT, INT, INT, INT, INT, INT, SKB),
+    "five_then_skb": (INT, INT, INT, INT, INT, SKB),
+    "dev_and_six_then_skb": (DEV, INT, INT, INT, INT, INT, SKB),
+}
+MODULE_FUNCTIONS: dict[str, tuple[str, ...]] = {"nft_do_chain": (SKB, INT)}
+TRACEPOINTS: dict[str, tuple[str, ...]] = {
+    "net:netif_receive_skb": (SKB,),
+    "net:net_dev_start_xmit": (SKB, DEV),
+    "net:napi_poll": (NAPI, INT),
+    "skb:kfree_skb": (SKB, INT, REASON),
+    "skb:consume_skb": (SKB, INT),
+    "sched:sched_switch": (INT, INT),
+    "fib:wide": (INT, INT, INT, INT, INT, INT, INT, SKB),
+}
+MODULE_TRACEPOINTS: dict[str, tuple[str, ...]] = {"nft:nft_trace": (SKB,)}
+NO_BTF = "no_btf"  # ftrace can trace it, but nothing says what it takes
+ALL = ("kprobe", "kprobe_multi", "fentry")
+WHY_NOT = {"kprobe": "this kernel doesn't have it", "fentry": "the kernel refuses it"}
+
+
+class GivenFeatures(Features):
+    """The features of a kernel that has exactly these, answered without asking any."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__()
+        for feature in FEATURES:
+            has = feature.name in names
+            self._answers[feature.name] = Answer(
+                *(("yes",) if has else ("no", WHY_NOT.get(feature.name, "")))
+            )
+
+
+class _Types:
+    """Writes functions and tracepoints that take a few kinds of arguments."""
+
+    def __init__(self, writer: BtfWriter) -> None:
+        self.writer = writer
+
+    def define(self, reasons: bool) -> None:
+        w = self.writer
+        self.kinds = {INT: w.int("int", signed=True), FLAG: w.int("bool", 1)}
+        for name, struct in ((SKB, "sk_buff"), (DEV, "net_device"), (NET, "net"), (NAPI, "napi_struct")):
+            self.kinds[name] = w.pointer(w.struct(struct, 8))
+        self.kinds[REASON] = self.kinds[INT]
+        if reasons:
+            self.kinds[REASON] = w.enum("skb_drop_reason", ("SKB_NOT_DROPPED_YET", 0), ("SKB_CONSUMED", 1))
+        self.void = w.pointer(0)
+
+    def _proto(self, kinds: Iterable[str], *first: tuple[str, int]) -> int:
+        return self.writer.proto(self.kinds[INT], *first, *(("", self.kinds[kind]) for kind in kinds))
+
+    def function(self, name: str, kinds: tuple[str, ...]) -> None:
+        self.writer.func(name, self._proto(kinds))
+
+    def tracepoint(self, name: str, kinds: tuple[str, ...]) -> None:
+        proto = self._proto(kinds, ("__data", self.void))
+        self.writer.add("typedef", f"btf_trace_{name.partition(':')[2]}", self.writer.pointer(proto))
+
+
+def made_kernel(
+    features: Iterable[str] = ALL,
+    *,
+    without: Iterable[str] = (),
+    reasons: bool = True,
+    tracefs: bool = True,
+    more: dict[str, tuple[str, ...]] | None = None,
+) -> LiveKernel:
+    """Return a kernel. without: functions it lacks; tracefs: whether it lists events and functions."""
+    functions = {n: kinds for n, kinds in (FUNCTIONS | (more or {})).items() if n not in set(without)}
+    types = _Types(BtfWriter())
+    types.define(reasons)
+    for name, kinds in functions.items():
+        types.function(name, kinds)
+    for name, kinds in TRACEPOINTS.items():
+        types.tracepoint(name, kinds)
+    vmlinux = Btf.parse(types.writer.blob())
+    own = _Types(BtfWriter(vmlinux.end_id, vmlinux.end_string))
+    own.kinds, own.void = types.kinds, types.void
+    for name, kinds in MODULE_FUNCTIONS.items():
+        own.function(name, kinds)
+    for name, kinds in MODULE_TRACEPOINTS.items():
+        own.tracepoint(name, kinds)
+    module = Btf.parse(own.writer.blob(), vmlinux)
+    kernel = LiveKernel(
+        Sources(
+            vmlinux=lambda: vmlinux,
+            modules=lambda _vmlinux: {"nf_tables": module},
+            kallsyms=lambda: Kallsyms(_symbols(functions)),
+            events=_read(frozenset({*TRACEPOINTS, *MODULE_TRACEPOINTS}) if tracefs else None),
+            functions=_read(dict.fromkeys([*functions, *MODULE_FUNCTIONS, NO_BTF], "") if tracefs else None),
+            blacklist=lambda: frozenset(),
+        )
+    )
+    kernel.features = GivenFeatures(features)
+    return kernel
+
+
+def _symbols(functions: Iterable[str]) -> bytes:
+    own = [*functions, NO_BTF]
+    lines = [f"{0xFFFFFFFF81000000 + 256 * n:x} T {name}" for n, name in enumerate(own)]
+    lines += [
+        f"{0xFFFFFFFFC0000000 + 256 * n:x} t {name}\t[nf_tables]" for n, name in enumerate(MODULE_FUNCTIONS)
+    ]
+    return "\n".join(lines).encode() + b"\n"
+
+
+def _read(value: _T | None) -> Callable[[], _T]:
+    def read() -> _T:
+        if value is None:
+            raise PermissionError(1, "Operation not permitted")
+        return value
+
+    return read

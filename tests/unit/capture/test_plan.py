@@ -1,0 +1,459 @@
+"""Plans for made-up kernels: what is probed, by what, what is taken there, and what is refused and why."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+import pytest
+from made_kernel import made_kernel
+
+from fyke.capture.plan import Options, Plan, PlannedProbe, default_buffer_bytes, make_plan
+from fyke.collectors.skb_tracking.probes import FUNCTIONS
+from fyke.errors import FykeError, Unsupported, UsageError
+from fyke.kernel.view import LiveKernel
+
+RX, TX, DROP, CONSUME = "net:netif_receive_skb", "net:net_dev_start_xmit", "skb:kfree_skb", "skb:consume_skb"
+COLLECTORS = ["skb-tracking", "skb-drop", "skb", "ns", "dev"]
+USUAL = {"skb_tracking", "packet", "vlan_accel", "netns", "dev"}
+NO_GSO = "skb-tracking: can't see which packet GSO segments were cut from"
+
+
+def planned(kernel: LiveKernel | None = None, cpus: int = 2, **options: Any) -> Plan:
+    return make_plan(Options(**options), kernel or made_kernel(), cpus)
+
+
+def probes(plan: Plan) -> dict[str, PlannedProbe]:
+    assert len({p.symbol for p in plan.probes}) == len(plan.probes)
+    return {p.symbol: p for p in plan.probes}
+
+
+def asked(plan: Plan) -> dict[str, PlannedProbe]:
+    return {symbol: probe for symbol, probe in probes(plan).items() if not probe.internal}
+
+
+def refused(kernel: LiveKernel | None = None, **options: Any) -> FykeError:
+    with pytest.raises(FykeError) as caught:
+        planned(kernel, **options)
+    assert caught.value.exit_code == 2
+    assert caught.value.message.isprintable()
+    return caught.value
+
+
+# What is collected
+
+
+def test_by_default_two_tracepoints_and_drops_are_probed_by_every_collector() -> None:
+    plan = planned()
+    assert [c.name for c in plan.collectors] == COLLECTORS
+    assert set(plan.sections) == USUAL | {"skb_drop"}
+    there = asked(plan)
+    assert list(there) == [RX, TX, DROP]
+    assert there[RX] == PlannedProbe(RX, "raw_tracepoint", frozenset(USUAL), {"skb": 0}, asked=("default",))
+    assert there[TX].arguments == {"skb": 0, "dev": 1}
+    assert there[DROP].arguments == {"skb": 0, "reason": 2}
+    assert there[DROP].sections == USUAL | {"skb_drop"}
+    assert there[DROP].asked == ("skb-drop",)
+    assert plan.tracking
+    assert plan.gso_lineage
+    assert not plan.verify_identity
+    # `napi_reuse_skb` isn't in this kernel; what it adds is small, and nothing is said of it.
+    assert plan.notes == ()
+
+
+@pytest.mark.parametrize("named", [("auto",), ("auto", "auto")])
+def test_defaults_are_for_auto_alone(named: tuple[str, ...]) -> None:
+    assert set(asked(planned(collectors=named))) == {RX, TX, DROP}
+    assert set(asked(planned(collectors=("auto", "dev")))) == {DROP}
+    assert set(asked(planned(collectors=named, probes=("ip_rcv",)))) == {"ip_rcv", DROP}
+
+
+def test_named_collectors_only() -> None:
+    plan = planned(collectors=("dev", "ns"), probes=("ip_rcv", "ip_output", "dev_open", "tp:" + RX))
+    assert [c.name for c in plan.collectors] == ["ns", "dev"]
+    assert plan.sections == ("netns", "dev")
+    assert not plan.tracking
+    assert not plan.gso_lineage
+    there = probes(plan)
+    assert set(there) == {"ip_rcv", "ip_output", "dev_open", RX}
+    assert all(p.sections == {"netns", "dev"} and p.flags == frozenset() for p in there.values())
+    assert there["ip_rcv"].arguments == {"skb": 0, "dev": 1}
+    assert there["ip_output"].arguments == {"net": 0, "skb": 2}
+    assert there["dev_open"].arguments == {"dev": 0}
+
+
+def test_each_probe_takes_only_what_its_arguments_give() -> None:
+    there = probes(planned(probes=("dev_open", "unregister_pernet", "drop_for", "ip_rcv")))
+    assert there["dev_open"].sections == {"netns", "dev"}
+    assert there["unregister_pernet"].sections == {"netns"}
+    assert there["ip_rcv"].sections == USUAL
+    assert there["drop_for"].sections == USUAL | {"skb_drop"}
+    assert there["drop_for"].arguments == {"skb": 1, "reason": 2}
+
+
+def test_unknown_collectors_are_named() -> None:
+    error = refused(collectors=("skb", "skb-dropp"))
+    assert error.message == "unknown collector 'skb-dropp'"
+    assert error.hint == "collectors: auto, skb-tracking, skb-drop, skb, ns, dev"
+
+
+def test_a_typing_mistake_is_found_before_the_kernel_is_asked() -> None:
+    class Untouchable:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(f"asked the kernel for {name}")
+
+    nobody: Any = Untouchable()
+    for options in ({"collectors": ("skbb",)}, {"probes": ("ip_rcv/stak",)}):
+        with pytest.raises(UsageError, match="skbb|stak"):
+            make_plan(Options(**options), nobody, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "sections"),
+    [
+        ((), set()),
+        (("meta",), {"skb_meta"}),
+        (("dataref", "gso"), {"skb_dataref", "skb_gso"}),
+        (("all",), {"skb_meta", "skb_dataref", "skb_gso"}),
+    ],
+)
+def test_skb_sections(words: tuple[str, ...], sections: set[str]) -> None:
+    plan = planned(skb_sections=words)
+    assert set(plan.sections) == USUAL | {"skb_drop"} | sections
+    assert asked(plan)[RX].sections == USUAL | sections
+
+
+def test_a_collector_that_cannot_work_fails_when_named_and_is_left_out_of_auto(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import dataclasses
+
+    from fyke.capture import plan as module
+
+    def lame(collector: Any) -> Any:
+        if collector.name != "dev":
+            return collector
+        return dataclasses.replace(
+            collector, unavailable=lambda k: None if k.has_type("struct", "netdev") else "no netdev"
+        )
+
+    monkeypatch.setattr(module, "COLLECTORS", tuple(map(lame, module.COLLECTORS)))
+    plan = planned()
+    assert [c.name for c in plan.collectors] == ["skb-tracking", "skb-drop", "skb", "ns"]
+    assert plan.notes == ("dev is off: no netdev",)
+    assert "dev" not in plan.sections
+    error = refused(collectors=("auto", "dev"))
+    assert isinstance(error, Unsupported)
+    assert error.message == "collector dev can't work here: no netdev"
+
+
+def test_a_kernel_without_drop_reasons_still_shows_drops() -> None:
+    plan = planned(made_kernel(reasons=False))
+    drop = asked(plan)[DROP]
+    assert drop.sections == USUAL | {"skb_drop"}
+    assert drop.arguments == {"skb": 0}
+    assert plan.notes == ("skb-drop: this kernel gives no drop reasons; drops are shown as NOT_SPECIFIED",)
+    # Only its own probe means a drop where no argument says so.
+    assert (
+        "skb_drop"
+        not in asked(planned(made_kernel(reasons=False), probes=("drop_for",)))["drop_for"].sections
+    )
+
+
+# Where
+
+
+def test_a_probe_that_gives_nothing_is_refused_by_name_with_the_reason() -> None:
+    error = refused(probes=("ip_rcv", "ip_select"))
+    assert isinstance(error, UsageError)
+    assert error.message == (
+        "no enabled collector (skb-tracking, skb-drop, skb, ns, dev) can take anything from ip_select: "
+        "its arguments are (int, int)"
+    )
+    assert "struct sk_buff *" in error.hint
+    assert refused(probes=("tp:net:napi_poll",)).message.endswith(
+        "from net:napi_poll: its arguments are (struct napi_struct *, int)"
+    )
+    assert refused(collectors=("skb",), probes=("dev_open",)).message == (
+        "no enabled collector (skb) can take anything from dev_open: "
+        "its arguments are (struct net_device *, int)"
+    )
+
+
+def test_a_function_without_types_or_arguments_is_refused() -> None:
+    kernel = made_kernel(more={"takes_nothing": ()})
+    assert refused(probes=("no_btf",)).message.endswith(
+        "from no_btf: the kernel's BTF doesn't describe its arguments"
+    )
+    assert refused(kernel, probes=("takes_nothing",)).message.endswith(
+        "from takes_nothing: it has no arguments"
+    )
+
+
+def test_wildcards_leave_out_what_gives_nothing_and_say_so() -> None:
+    plan = planned(collectors=("skb",), probes=("ip_*", "tp:net:*"))
+    assert set(probes(plan)) == {"ip_rcv", "ip_output", RX, TX}
+    assert plan.notes == (
+        "ip_*: 1 of 3 matches left out, no collector takes data there",
+        "tp:net:*: 1 of 3 matches left out, no collector takes data there",
+    )
+    assert probes(plan)["ip_rcv"].asked == ("ip_*",)
+
+
+def test_wildcards_that_match_nothing_or_nothing_useful() -> None:
+    assert refused(probes=("udp_*",)).message == "nothing here matches udp_*"
+    assert refused(probes=("tp:udp:*",)).message == "nothing here matches tp:udp:*"
+    assert refused(collectors=("skb",), probes=("*e*open",)).message == (
+        "no enabled collector (skb) can take anything from dev_open: "
+        "its arguments are (struct net_device *, int)"
+    )
+    assert refused(collectors=("skb",), probes=("*r*e*ister*", "dev_*n")).message.startswith(
+        "no enabled collector (skb) can take anything from unregister_pernet"
+    )
+    error = refused(collectors=("skb",), probes=("*pe*n*",))
+    assert error.message == (
+        "no enabled collector (skb) can take anything from any of the 2 matches of *pe*n*: "
+        "none has an argument they know"
+    )
+
+
+def test_what_is_not_there_is_named_with_what_is_near() -> None:
+    error = refused(probes=("ip_rvc",))
+    assert error.message == "ip_rvc is inlined, in a module that isn't loaded, or not in this kernel"
+    assert error.hint == "near: ip_rcv"
+    error = refused(probes=("tp:skb:kfree_skp",))
+    assert error.message == "there is no tracepoint skb:kfree_skp in this kernel and its loaded modules"
+    assert error.hint == "near: skb:kfree_skb"
+    assert (
+        refused(probes=("tp:net:kfree_skb",)).message
+        == "there is no tracepoint net:kfree_skb, but skb:kfree_skb"
+    )
+
+
+def test_wildcards_of_tracepoints_need_tracefs() -> None:
+    kernel = made_kernel(tracefs=False)
+    assert {RX, TX, DROP} == set(asked(planned(kernel)))
+    assert isinstance(refused(kernel, probes=("tp:net:*",)), Unsupported)
+
+
+def test_no_probe_at_all() -> None:
+    error = refused(collectors=("skb",))
+    assert error.message == "there is no probe to collect from"
+    assert "-p tp:net:netif_receive_skb" in error.hint
+
+
+def test_functions_of_modules() -> None:
+    there = probes(planned(probes=("nft_do_chain", "tp:nft:nft_trace")))
+    assert there["nft_do_chain"].arguments == {"skb": 0}
+    assert there["nft_do_chain"].mechanism == "kprobe_multi"
+    assert there["nft:nft_trace"].sections == USUAL
+
+
+def test_only_arguments_in_registers_count_for_functions() -> None:
+    there = probes(planned(probes=("five_then_skb", "tp:fib:wide", "dev_and_six_then_skb")))
+    assert there["five_then_skb"].arguments == {"skb": 5}
+    assert there["fib:wide"].arguments == {"skb": 7}
+    # What its seventh argument would give is not promised.
+    assert there["dev_and_six_then_skb"].arguments == {"dev": 0}
+    assert there["dev_and_six_then_skb"].sections == {"netns", "dev"}
+    error = refused(probes=("six_then_skb",))
+    assert error.message.endswith(
+        "from six_then_skb: its arguments are (int, int, int, int, int, int, struct sk_buff *), of which only "
+        "the first 6 can be read"
+    )
+
+
+def test_the_first_argument_of_a_type_is_the_one() -> None:
+    assert probes(planned(probes=("ip_rcv",)))["ip_rcv"].arguments == {"skb": 0, "dev": 1}
+
+
+@pytest.mark.parametrize(
+    ("features", "mechanism"), [(("kprobe", "kprobe_multi"), "kprobe_multi"), (("kprobe",), "kprobe")]
+)
+def test_mechanism_of_functions(features: tuple[str, ...], mechanism: str) -> None:
+    plan = planned(made_kernel(features), probes=("ip_rcv", "k:ip_output", "tp:" + RX))
+    assert {p.mechanism for p in plan.probes if ":" not in p.symbol} == {mechanism}
+    assert probes(plan)[RX].mechanism == "raw_tracepoint"
+    assert any(note.startswith(NO_GSO) for note in plan.notes)
+    assert not plan.gso_lineage
+
+
+def test_many_kprobes_one_by_one_are_warned_of() -> None:
+    more = {f"many_{n}": ("skb",) for n in range(60)}
+    slow = planned(made_kernel(("kprobe", "fentry"), more=more), probes=("many_*",))
+    assert [n for n in slow.notes if "one by one" in n] == [
+        "66 functions are probed one by one, which takes a while at the start and the end: this kernel has no "
+        "kprobe.multi"
+    ]
+    for kernel in (made_kernel(more=more), made_kernel(("kprobe", "fentry"))):
+        assert not [n for n in planned(kernel, probes=("*_rcv",)).notes if "one by one" in n]
+
+
+def test_stack_is_for_one_probe_or_for_all() -> None:
+    plan = planned(probes=("ip_rcv/stack", "ip_output"))
+    assert plan.any_stack
+    assert {s for s, p in probes(plan).items() if "STACK" in p.flags} == {"ip_rcv"}
+    assert {s for s, p in asked(planned(stack=True)).items() if "STACK" in p.flags} == {RX, TX, DROP}
+    assert not planned().any_stack
+
+
+def test_a_place_named_twice_is_probed_once() -> None:
+    there = probes(planned(probes=("ip_rcv", "ip_rcv/stack", "tp:skb:kfree_skb", "skb:*")))
+    assert there["ip_rcv"].flags == {"STACK"}
+    assert there["ip_rcv"].asked == ("ip_rcv", "ip_rcv/stack")
+    assert there[DROP].asked == ("tp:skb:kfree_skb", "skb:*", "skb-drop")
+    assert there[DROP].sections == USUAL | {"skb_drop"}
+
+
+@pytest.mark.parametrize("word", ["dev", "skb-drop"])
+def test_a_probe_that_is_spelled_like_a_collector_is_no_collectors_own(word: str) -> None:
+    if word == "dev":
+        error = refused(made_kernel(more={"dev": ("int",)}), probes=(word,))
+        assert error.message.endswith("from dev: its arguments are (int)")
+    else:
+        assert refused(probes=(word,)).message == "'skb-drop' in 'skb-drop' is no function name"
+
+
+# Tracking
+
+
+def test_tracking_adds_its_functions_where_it_can_probe_them() -> None:
+    plan = planned(collectors=("skb-tracking",), probes=("ip_rcv",))
+    own = {p.symbol: p for p in plan.probes if p.internal}
+    assert set(own) == {p.symbol for p in FUNCTIONS} - {"napi_reuse_skb"}
+    assert own["skb_free_head"] == PlannedProbe(
+        "skb_free_head", "kprobe_multi", frozenset(), {"skb": 0}, frozenset({"FREE"})
+    )
+    assert own["kfree_skb_partial"].arguments == {"skb": 0, "other": 1}
+    assert own["kfree_skb_partial"].flags == {"FREE_IF_STOLEN"}
+    assert own["skb_gro_receive"].arguments == {"skb": 1, "other": 0}
+    assert own["skb_gro_receive"].sections == {"skb_tracking"}
+    assert own["pskb_expand_head"].sections == frozenset()
+
+
+def test_without_tracking_nothing_is_added() -> None:
+    plan = planned(collectors=("skb",), probes=("ip_rcv",))
+    assert [p.symbol for p in plan.probes] == ["ip_rcv"]
+    assert not plan.tracking
+    assert not plan.gso_lineage
+    assert not plan.verify_identity
+
+
+@pytest.mark.parametrize(
+    ("missing", "lost"),
+    [
+        ("kfree_skb_partial", "packets that became part of another (kfree_skb_partial)"),
+        ("skb_gro_receive", "which packet others were merged into by GRO"),
+    ],
+)
+def test_what_tracking_cannot_see_is_said(missing: str, lost: str) -> None:
+    plan = planned(made_kernel(without=(missing,)))
+    assert plan.notes == (f"skb-tracking: can't see {lost}: {missing} can't be probed here",)
+    assert missing not in probes(plan)
+    assert not plan.verify_identity
+
+
+@pytest.mark.parametrize(
+    ("kernel", "why"),
+    [
+        (made_kernel(("fentry",)), "no kprobes here, this kernel doesn't have it"),
+        (made_kernel(without=("skb_free_head",)), "skb_free_head can't be probed"),
+    ],
+)
+def test_tracking_by_tracepoints_alone(kernel: LiveKernel, why: str) -> None:
+    plan = planned(kernel)
+    assert plan.tracking
+    assert plan.verify_identity
+    there = probes(plan)
+    assert set(there) == {RX, TX, DROP, CONSUME}
+    assert there[CONSUME] == PlannedProbe(
+        CONSUME, "raw_tracepoint", frozenset(), {"skb": 0}, frozenset({"FREE_SHARED"})
+    )
+    assert there[DROP].flags == {"FREE_SHARED"}
+    assert there[DROP].sections == USUAL | {"skb_drop"}
+    assert there[DROP].asked == ("skb-drop",)
+    assert plan.notes[0].startswith(f"skb-tracking stands on tracepoints alone ({why}): ")
+
+
+def test_without_kprobes_functions_are_refused_with_the_reason() -> None:
+    for probe in ("ip_rcv", "k:ip_rcv", "ip_*"):
+        error = refused(made_kernel(("fentry",)), probes=(probe,))
+        assert isinstance(error, Unsupported)
+        target = probe.removeprefix("k:")
+        assert error.message == f"can't probe function {target}: no kprobes here, this kernel doesn't have it"
+        assert error.hint == "use tracepoints: -p tp:SUBSYSTEM:NAME"
+
+
+def test_a_users_probe_at_trackings_place_serves_both() -> None:
+    there = probes(planned(probes=("skb_gro_receive/stack", "skb_free_head", "tp:skb:consume_skb")))
+    merge = there["skb_gro_receive"]
+    assert merge.flags == {"STACK", "MERGE"}
+    assert merge.sections == USUAL
+    assert merge.arguments == {"skb": 1, "other": 0}  # tracking knows which of the two packets goes on
+    assert not merge.internal
+    free = there["skb_free_head"]
+    assert (free.flags, free.sections, free.asked) == ({"FREE"}, USUAL, ("skb_free_head",))
+    # Functions are probed, so this tracepoint frees nothing.
+    assert there[CONSUME].flags == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "why"),
+    [
+        (made_kernel(("kprobe", "kprobe_multi")), "no fexit here: the kernel refuses it"),
+        (made_kernel(without=("__skb_gso_segment",)), "no function __skb_gso_segment"),
+    ],
+)
+def test_segments_need_fexit(kernel: LiveKernel, why: str) -> None:
+    plan = planned(kernel)
+    assert not plan.gso_lineage
+    assert plan.notes == (f"{NO_GSO} ({why})",)
+
+
+# Limits
+
+
+def test_max_probes() -> None:
+    count = len(planned().probes)
+    assert len(planned(max_probes=count).probes) == count
+    error = refused(max_probes=count - 1)
+    assert error.message == f"{count} probes are more than --max-probes {count - 1}"
+
+
+@pytest.mark.parametrize(
+    ("buffer", "cpus", "ring"),
+    [
+        (64 << 20, 1, 64 << 20),
+        (64 << 20, 2, 32 << 20),
+        (64 << 20, 3, 16 << 20),  # a ring is a power of two: its share is 21.3 MiB
+        (100 << 20, 2, 32 << 20),
+        ((64 << 20) - 1, 1, 32 << 20),
+        (1, 1, mmap.PAGESIZE),
+        (mmap.PAGESIZE * 4, 4, mmap.PAGESIZE),
+        (mmap.PAGESIZE * 4 - 1, 4, mmap.PAGESIZE),
+        (1 << 31, 1, 1 << 31),
+    ],
+)
+def test_ring_size(buffer: int, cpus: int, ring: int) -> None:
+    assert planned(buffer_bytes=buffer, cpus=cpus).ring_bytes == ring
+
+
+def test_rings_are_whole_pages_on_kernels_with_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmap, "PAGESIZE", 65536)
+    assert planned(buffer_bytes=8192, cpus=2).ring_bytes == 65536
+
+
+def test_more_than_a_ring_can_have_is_refused() -> None:
+    error = refused(buffer_bytes=1 << 34, cpus=2)
+    assert error.message == "--buffer 17179869184 is more than rings can have: 2 GiB for each of 2 CPUs"
+
+
+def test_default_buffer() -> None:
+    assert default_buffer_bytes(1) == default_buffer_bytes(16) == 64 << 20
+    assert default_buffer_bytes(100) == 400 << 20
+    assert planned(cpus=100).buffer_bytes == 400 << 20
+
+
+def test_snaplen_is_kept() -> None:
+    assert planned(snaplen=96).snaplen == 96
+    assert planned().snaplen == 256
