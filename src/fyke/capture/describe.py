@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fyke.capture.layout import RecordLayout
-from fyke.capture.plan import STACK_ENTRIES, TRACKING_ENTRIES, Plan
+from fyke.capture.plan import Plan
 
 # struct tracked, its key and the kernel's own fields of a hash element, rounded up; frames of a stack.
 _TRACKED_BYTES, _STACK_BYTES = 128, 127 * 8
@@ -36,8 +36,8 @@ def plan_facts(plan: Plan, layout: RecordLayout) -> dict[str, Any]:
             "ring": plan.ring_bytes,
             "cpus": plan.cpus,
             "records_per_ring": plan.ring_bytes // (layout.record_bytes + 8),
-            "tracking": TRACKING_ENTRIES * _TRACKED_BYTES if plan.tracking else 0,
-            "stacks": STACK_ENTRIES * _STACK_BYTES if plan.any_stack else 0,
+            "tracking": plan.tracking_entries * _TRACKED_BYTES if plan.tracking else 0,
+            "stacks": plan.stack_entries * _STACK_BYTES if plan.any_stack else 0,
         },
         "notes": list(plan.notes),
     }

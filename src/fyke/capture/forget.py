@@ -8,7 +8,6 @@ import struct
 import numpy as np
 
 from fyke.capture import libbpf
-from fyke.capture.plan import TRACKING_ENTRIES
 
 log = logging.getLogger(__name__)
 
@@ -16,10 +15,10 @@ INTERVAL_NS = 5_000_000_000
 MAX_AGE_NS = 60_000_000_000
 
 
-def forget_stale(tracking_fd: int, dtype: np.dtype[np.void], now_ns: int) -> int:
+def forget_stale(tracking_fd: int, entries: int, dtype: np.dtype[np.void], now_ns: int) -> int:
     """Delete what was last seen over a minute ago; return how many. A packet that waits longer (in a socket's
     queue, say) gets a new id when it moves on."""
-    keys, values, count = libbpf.elements(tracking_fd, 8, dtype.itemsize, TRACKING_ENTRIES)
+    keys, values, count = libbpf.elements(tracking_fd, 8, dtype.itemsize, entries)
     if not count:
         return 0
     seen = np.frombuffer(values, dtype, count)["last_seen_ns"]

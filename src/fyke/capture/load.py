@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fyke.capture import libbpf
 from fyke.capture.arguments import context_offset
 from fyke.capture.layout import RecordLayout, read_layout, struct_dtype
-from fyke.capture.plan import STACK_ENTRIES, TRACKING_ENTRIES, Kernel, Plan, PlannedProbe
+from fyke.capture.plan import Kernel, Plan, PlannedProbe
 from fyke.errors import RunError, Unsupported
 from fyke.kernel.btf import Btf
 
@@ -100,8 +100,8 @@ class Loaded:
         opened.set_max_entries("probes", len(plan.probes))
         opened.set_max_entries("counters", len(plan.probes) * plan.cpus)
         opened.set_max_entries("rings", plan.cpus)
-        opened.set_max_entries("tracking", TRACKING_ENTRIES if plan.tracking else 1)
-        opened.set_max_entries("stacks", STACK_ENTRIES if plan.any_stack else 1)
+        opened.set_max_entries("tracking", plan.tracking_entries if plan.tracking else 1)
+        opened.set_max_entries("stacks", plan.stack_entries if plan.any_stack else 1)
         self.ring_fds = [
             self._own(libbpf.create_ring(f"fyke_ring_{n}", plan.ring_bytes)) for n in range(plan.cpus)
         ]

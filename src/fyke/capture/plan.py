@@ -122,6 +122,8 @@ class Plan:
     buffer_bytes: int
     cpus: int
     notes: tuple[str, ...] = field(default=())
+    tracking_entries: int = TRACKING_ENTRIES
+    stack_entries: int = STACK_ENTRIES
 
     @property
     def ring_bytes(self) -> int:

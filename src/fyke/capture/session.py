@@ -71,7 +71,9 @@ class Session:
             self._held.append(records)
         if self.plan.tracking and now_ns - self._forgot_ns > INTERVAL_NS:
             self._forgot_ns = now_ns
-            forget_stale(self._loaded.maps.tracking, self._loaded.tracked_dtype, now_ns)
+            forget_stale(
+                self._loaded.maps.tracking, self.plan.tracking_entries, self._loaded.tracked_dtype, now_ns
+            )
         waited = time.monotonic() - self._held_since
         count = sum(len(r) for r in self._held)
         if count and (flush or count >= BATCH_RECORDS or waited > FLUSH_SECONDS):

@@ -100,9 +100,10 @@ static __always_inline void send(struct context *c, const struct tracked *t, __u
 
 static __always_inline struct tracked *track(struct context *c)
 {
-	struct tracked *t = NULL;
+	struct tracked *t;
 
-	if (!tracking_on || !c->skb)
+	/* Where packets are only forgotten there is no need to know which. */
+	if (!tracking_on || !c->skb || !(c->probe->sections || c->probe->flags & PROBE_EXPAND))
 		return NULL;
 	t = find_tracked(c);
 	if (t)

@@ -1,0 +1,133 @@
+"""Recordings made in this process: the code of `fyke collect`, with no program to start for each test."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from fyke.capture.loss import Gap
+from fyke.capture.plan import Options, Plan, make_plan
+from fyke.capture.session import Session
+from fyke.kernel.machine import possible_cpus
+from fyke.kernel.view import LiveKernel
+from live.netns import made_here
+
+RX, TX = "net:netif_receive_skb", "net:net_dev_start_xmit"
+Row = dict[str, Any]
+
+
+@functools.cache
+def kernel() -> LiveKernel:
+    """Return the running kernel; what is read of it is read once."""
+    return LiveKernel()
+
+
+def plan(**options: Any) -> Plan:
+    """Return a plan for this kernel."""
+    return make_plan(Options(**options), kernel(), max(possible_cpus()) + 1)
+
+
+@dataclass
+class Recording:
+    """What was recorded.
+
+    rows: events in the namespaces of tests, in the order of the file, as dicts; the machine may have other
+    traffic. written: events per symbol, wherever they were.
+    """
+
+    plan: Plan
+    table: pa.Table
+    rows: list[Row]
+    gaps: list[Gap]
+    hits: dict[str, int]
+    written: dict[str, int]
+    filtered: dict[str, int]
+
+    def at(self, symbol: str, *, dev: str | None = None) -> list[Row]:
+        """Return the events at a probe, at one device if asked."""
+        return [
+            row
+            for row in self.rows
+            if row["kernel"]["symbol"] == symbol and (dev is None or (row["dev"] or {}).get("name") == dev)
+        ]
+
+    def on_device(self, dev: str) -> list[Row]:
+        """Return what was sent and received on a device, in order."""
+        symbols = (RX, TX)
+        return [
+            row
+            for row in self.rows
+            if row["kernel"]["symbol"] in symbols and row["dev"] and row["dev"]["name"] == dev
+        ]
+
+    def journeys(self) -> dict[tuple[int, int], list[Row]]:
+        """Return id -> events."""
+        result: dict[tuple[int, int], list[Row]] = defaultdict(list)
+        for row in self.rows:
+            if row["skb_tracking"]:
+                result[packet_id(row)].append(row)
+        return dict(result)
+
+    def lost(self, cause: str = "ring_full") -> int:
+        """Return how much was lost for a cause."""
+        return sum(gap.count for gap in self.gaps if gap.cause == cause)
+
+
+def packet_id(row: Row) -> tuple[int, int]:
+    """Return the id of a row's packet."""
+    tracking = row["skb_tracking"]
+    return tracking["timestamp_ns"], tracking["orig_head"]
+
+
+def parent_id(row: Row) -> tuple[int, int] | None:
+    """Return the id of the packet it was cut from or merged into."""
+    tracking = row["skb_tracking"]
+    if tracking["parent_timestamp_ns"] is None:
+        return None
+    return tracking["parent_timestamp_ns"], tracking["parent_orig_head"]
+
+
+def record(traffic: Callable[[], object], planned: Plan | None = None, **options: Any) -> Recording:
+    """Collect while some traffic runs, by a plan or by options of fyke.capture.plan.Options."""
+    planned = planned or plan(**options)
+    with Session(planned, kernel()) as session:
+        traffic()
+        ours = {path.stat().st_ino for path in Path("/run/netns").iterdir() if path.name in made_here}
+        batches = list(session.stop())
+        gaps = session.gaps()
+        symbols = [probe.symbol for probe in planned.probes]
+        counters = session._loaded.counters
+        filtered = [int(n) for n in counters["filtered"].sum(axis=1)]
+        hits = session.loss.hits()
+    table = pa.Table.from_batches(batches) if batches else pa.table({})
+    everything = table.to_pylist()
+    rows = [row for row in everything if row["netns"] is None or row["netns"]["inum"] in ours]
+    return Recording(
+        planned,
+        table,
+        rows,
+        gaps,
+        dict(zip(symbols, hits, strict=True)),
+        Counter(row["kernel"]["symbol"] for row in everything),
+        dict(zip(symbols, filtered, strict=True)),
+    )
+
+
+def ipv4(row: Row) -> bytes:
+    """Return a row's packet from the IPv4 header on; empty when it isn't IPv4."""
+    data = row["packet"]["data"] if row["packet"] else b""
+    return data[14:] if data[12:14] == b"\x08\x00" else b""
+
+
+def udp_payload(row: Row) -> bytes | None:
+    """Return the payload of an IPv4 UDP packet, None for others."""
+    ip = ipv4(row)
+    if len(ip) < 28 or ip[9] != 17:
+        return None
+    return ip[28:]
