@@ -14,7 +14,7 @@ import pyarrow as pa
 from fyke.capture.loss import Gap
 from fyke.capture.plan import Options, Plan, make_plan
 from fyke.capture.session import Session
-from fyke.kernel.machine import possible_cpus
+from fyke.kernel.machine import online_cpus, possible_cpus
 from fyke.kernel.view import LiveKernel
 from live.netns import made_here
 
@@ -30,7 +30,7 @@ def kernel() -> LiveKernel:
 
 def plan(**options: Any) -> Plan:
     """Return a plan for this kernel."""
-    return make_plan(Options(**options), kernel(), max(possible_cpus()) + 1)
+    return make_plan(Options(**options), kernel(), max(possible_cpus()) + 1, online_cpus())
 
 
 @dataclass

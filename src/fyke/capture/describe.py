@@ -32,9 +32,9 @@ def plan_facts(plan: Plan, layout: RecordLayout) -> dict[str, Any]:
             "sections": [{"name": name, "offset": offset} for name, offset in layout.offsets.items()],
         },
         "memory": {
-            "rings": plan.ring_bytes * plan.cpus,
+            "rings": sum(plan.ring_sizes),
             "ring": plan.ring_bytes,
-            "cpus": plan.cpus,
+            "cpus": len(plan.online),
             "records_per_ring": plan.ring_bytes // (layout.record_bytes + 8),
             "tracking": plan.tracking_entries * _TRACKED_BYTES if plan.tracking else 0,
             "stacks": plan.stack_entries * _STACK_BYTES if plan.any_stack else 0,

@@ -103,7 +103,8 @@ class Loaded:
         opened.set_max_entries("tracking", plan.tracking_entries if plan.tracking else 1)
         opened.set_max_entries("stacks", plan.stack_entries if plan.any_stack else 1)
         self.ring_fds = [
-            self._own(libbpf.create_ring(f"fyke_ring_{n}", plan.ring_bytes)) for n in range(plan.cpus)
+            self._own(libbpf.create_ring(f"fyke_ring_{cpu}", size))
+            for cpu, size in enumerate(plan.ring_sizes)
         ]
         opened.set_inner_map("rings", self.ring_fds[0])
 

@@ -121,15 +121,22 @@ class Plan:
     snaplen: int
     buffer_bytes: int
     cpus: int
+    online: frozenset[int]
     notes: tuple[str, ...] = field(default=())
     tracking_entries: int = TRACKING_ENTRIES
     stack_entries: int = STACK_ENTRIES
 
     @property
     def ring_bytes(self) -> int:
-        """Size of one CPU's ring: the largest power of two that fits its share, at least a page."""
-        share = max(self.buffer_bytes // self.cpus, mmap.PAGESIZE)
+        """Size of the ring of a CPU that is online: the largest power of two that fits its share."""
+        share = max(self.buffer_bytes // len(self.online), mmap.PAGESIZE)
         return 1 << (share.bit_length() - 1)
+
+    @property
+    def ring_sizes(self) -> tuple[int, ...]:
+        """Size of each possible CPU's ring. Many machines could have far more CPUs than they have: those get a
+        page, which counts what is lost there should they come."""
+        return tuple(self.ring_bytes if cpu in self.online else mmap.PAGESIZE for cpu in range(self.cpus))
 
     @property
     def any_stack(self) -> bool:
@@ -137,12 +144,13 @@ class Plan:
         return any("STACK" in p.flags for p in self.probes)
 
 
-def make_plan(options: Options, kernel: Kernel, cpus: int) -> Plan:
-    """Decide, for a machine with this many possible CPUs.
+def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ...] | None = None) -> Plan:
+    """Decide, for a machine with this many possible CPUs, of which some are online (all when not given).
 
     Raises UsageError and Unsupported, each naming the probe, collector or option at fault.
     """
-    _check_buffer(options, cpus)
+    running = frozenset(range(cpus) if online is None else online)
+    _check_buffer(options, len(running))
     named = [(parse_probe(text), text) for text in options.probes]  # before the kernel is asked anything
     collectors, notes = _choose_collectors(options, kernel)
     sections = _choose_sections(options, collectors)
@@ -185,15 +193,16 @@ def make_plan(options: Options, kernel: Kernel, cpus: int) -> Plan:
         verify,
         gso,
         options.snaplen,
-        options.buffer_bytes or default_buffer_bytes(cpus),
+        options.buffer_bytes or default_buffer_bytes(len(running)),
         cpus,
+        running,
         (*notes, *probes.notes),
     )
 
 
 def default_buffer_bytes(cpus: int) -> int:
-    """Return the default memory of all rings: 4 MiB a CPU, at least 64 MiB."""
-    return max(64 << 20, cpus * (4 << 20))
+    """Return the default memory of all rings: 1 MiB a CPU, at least 64 MiB."""
+    return max(64 << 20, cpus << 20)
 
 
 def _check_buffer(options: Options, cpus: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import platform
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +89,8 @@ class Ring:
         _barrier()
         discarded = headers & _DISCARD
         records = rows[:, _HEADER_BYTES:]
-        taken = records[discarded == 0] if discarded.any() else np.ascontiguousarray(records)
+        # A copy in any case: a single record is contiguous as it is, and would stay the ring's memory.
+        taken = records[discarded == 0] if discarded.any() else records.copy()
         _barrier()
         self._position += ready * self._stride
         self._consumed[0] = self._position
@@ -109,8 +110,10 @@ class Rings:
     than `slack_ns` at the time of looking waits for the next look.
     """
 
-    def __init__(self, fds: list[int], ring_bytes: int, record_bytes: int, slack_ns: int = 5_000_000) -> None:
-        self._rings = [Ring(fd, ring_bytes, record_bytes) for fd in fds]
+    def __init__(
+        self, fds: list[int], sizes: Sequence[int], record_bytes: int, slack_ns: int = 5_000_000
+    ) -> None:
+        self._rings = [Ring(fd, size, record_bytes) for fd, size in zip(fds, sizes, strict=True)]
         self._slack_ns = slack_ns
         self._waiting: list[Bytes2D] = []
         self._poll = select.epoll()

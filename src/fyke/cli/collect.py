@@ -61,7 +61,7 @@ OPTIONS = (
     PRINT,
     Option(
         ("--buffer",),
-        "memory for events on their way, all CPUs together (default: 4 MiB a CPU, at least 64 MiB)",
+        "memory for events on their way, all CPUs together (default: 1 MiB a CPU, at least 64 MiB)",
         {"metavar": "SIZE"},
     ),
     Option(("--max-probes",), "refuse more probes than this (default: 2048)", {"metavar": "N", "type": int}),
@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Collect, or show the plan. Returns 130 after a second signal."""
-    from fyke.kernel.machine import possible_cpus
+    from fyke.kernel.machine import online_cpus, possible_cpus
     from fyke.kernel.view import LiveKernel
 
     options = _options(args)
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         from fyke.capture.plan import make_plan
 
         kernel = LiveKernel()
-        plan = make_plan(options, kernel, max(possible_cpus()) + 1)
+        plan = make_plan(options, kernel, max(possible_cpus()) + 1, online_cpus())
         if args.dry_run:
             _show(plan, as_json=args.json)
             return 0

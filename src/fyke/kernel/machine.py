@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
+ONLINE_CPUS = Path("/sys/devices/system/cpu/online")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +58,9 @@ def possible_cpus(path: Path = POSSIBLE_CPUS) -> tuple[int, ...]:
     Numbers may have holes; what is indexed by CPU number needs `max() + 1` places. OSError or ValueError when
     the kernel doesn't say.
     """
+    return parse_cpu_list(path.read_text())
+
+
+def online_cpus(path: Path = ONLINE_CPUS) -> tuple[int, ...]:
+    """Return the numbers of the CPUs that run now. OSError or ValueError when the kernel doesn't say."""
     return parse_cpu_list(path.read_text())
