@@ -63,6 +63,7 @@ class Ring:
         self._mask = ring_bytes - 1
         self._stride = _HEADER_BYTES + record_bytes
         self._position = int(self._consumed[0])
+        self.more = False  # after a take: there is more to take at once
 
     def take(self) -> tuple[Bytes2D | None, bool]:
         """Copy what is ready, shape (records, record_bytes), and give its space back.
@@ -71,9 +72,9 @@ class Ring:
         MAX_RECORDS.
         """
         ready = (int(self._produced[0]) - self._position) // self._stride
+        self.more = stopped = ready > MAX_RECORDS
         if not ready:
             return None, False
-        stopped = ready > MAX_RECORDS
         ready = min(ready, MAX_RECORDS)
         _barrier()
         start = self._position & self._mask
@@ -81,7 +82,7 @@ class Ring:
         headers = np.ascontiguousarray(rows[:, :4]).view(np.uint32)[:, 0]
         busy = np.flatnonzero(headers & _BUSY)
         if busy.size:
-            stopped = True
+            stopped, self.more = True, False
             ready = int(busy[0])
             rows, headers = rows[:ready], headers[:ready]
             if not ready:
@@ -137,9 +138,11 @@ class Rings:
         self.more = False
         for ring in self._rings:
             taken, stopped = ring.take()
+            while taken is None and ring.more:  # all discarded: they don't say how far the others may go
+                taken, stopped = ring.take()
+            self.more |= ring.more
             if taken is not None:
                 self._waiting.append(taken)
-                self.more |= len(taken) == MAX_RECORDS
                 if stopped:
                     last_ns = int(_timestamps(taken)[-1])
                     limit_ns = last_ns if limit_ns is None else min(limit_ns, last_ns)
