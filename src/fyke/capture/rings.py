@@ -152,7 +152,8 @@ class Rings:
         stamps = _timestamps(records)
         order = np.argsort(stamps, kind="stable")
         if limit_ns is not None:
-            count = int(np.searchsorted(stamps, limit_ns, sorter=order))
+            # Of the stamps' own type: else all of them are compared as float64, which is inexact above 2**53.
+            count = int(np.searchsorted(stamps, np.uint64(max(limit_ns, 0)), sorter=order))
             self._waiting = [records[order[count:]]] if count < len(order) else []
             order = order[:count]
         else:
