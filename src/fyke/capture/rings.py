@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import platform
 import select
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -22,6 +23,9 @@ _BUSY, _DISCARD = np.uint32(1 << 31), np.uint32(1 << 30)
 
 # What is taken from one ring at a time: bounds memory when much has piled up.
 MAX_RECORDS = 4_096
+# How long the last look waits for a record that is still being written: its program runs for microseconds,
+# unless its CPU is taken away (a virtual machine's).
+LAST_WAIT_SECONDS = 0.05
 
 Bytes2D = npt.NDArray[np.uint8]
 
@@ -137,10 +141,9 @@ class Rings:
         limit_ns = None if now_ns is None else now_ns - self._slack_ns
         self.more = False
         for ring in self._rings:
-            taken, stopped = ring.take()
-            while taken is None and ring.more:  # all discarded: they don't say how far the others may go
-                taken, stopped = ring.take()
-            self.more |= ring.more
+            taken, stopped = _take(ring, LAST_WAIT_SECONDS if now_ns is None else 0)
+            # At the end, what is behind a record that is being written is looked for once more.
+            self.more |= ring.more or (now_ns is None and taken is not None and stopped)
             if taken is not None:
                 self._waiting.append(taken)
                 if stopped:
@@ -174,6 +177,19 @@ class Rings:
         self._poll.close()
         for ring in self._rings:
             ring.close()
+
+
+def _take(ring: Ring, wait_seconds: float) -> tuple[Bytes2D | None, bool]:
+    """Take from a ring until there is something, nothing, or for so long a record that is being written."""
+    until = time.monotonic() + wait_seconds
+    while True:
+        taken, stopped = ring.take()
+        if taken is not None or not stopped:
+            return taken, stopped
+        if not ring.more:  # else all were discarded, and don't say how far the other rings may go
+            if time.monotonic() >= until:
+                return None, True
+            time.sleep(0.001)
 
 
 def _timestamps(records: Bytes2D) -> npt.NDArray[np.uint64]:
