@@ -54,10 +54,10 @@ def text(data: bytes, wire_bytes: int, *, link_layer: bool = False) -> str:
     """What the event text says of a packet; one line, without control characters, whatever the bytes are.
 
     `data` are the captured bytes from an Ethernet header on; `wire_bytes` is the length of the whole packet
-    from there, which Retis records but takes no text from, so neither do we. `link_layer` adds the Ethernet
-    header and what else belongs to it (`-e`). Raises nothing.
+    from there, which counts where an IP header's length is 0: not filled in yet, or too large for its field.
+    `link_layer` adds the Ethernet header and what else belongs to it (`-e`). Raises nothing.
     """
-    c = Cursor(data, link_layer)
+    c = Cursor(data, wire_bytes, link_layer)
     follows = ETHERNET
     while (dissector := _DISSECTORS.get(follows)) is not None:
         follows = dissector(c)

@@ -33,12 +33,8 @@ def dissect(c: Cursor) -> int:
     c.at = min(at + size, c.end)
     if size:
         c.out.append(f" [{_options(c.data, at, c.at)}]")
-    if number == ETH_P_TEB:
-        c.out.append(" ")
-        return ETHERNET
-    # Retis' line has two spaces here with the link layer.
-    c.out.append("  " if c.link_layer else " ")
-    return int(number)
+    c.out.append(" ")
+    return ETHERNET if number == ETH_P_TEB else int(number)
 
 
 def _options(data: bytes, at: int, end: int) -> str:

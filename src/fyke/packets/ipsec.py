@@ -20,7 +20,8 @@ def authenticated(c: Cursor) -> int:
     # The length counts 32-bit words, minus two (RFC 4302 2.2).
     size = (words + 2) * 4
     c.at = min(at + max(size, _AH.size), c.end)
-    c.length = max(c.length - size, 0)
+    # A length shorter than the fixed fields counts as it is for what follows, as in Retis.
+    c.until += c.at - at - size
     icv = c.data[at + _AH.size : c.at].hex()
     c.out.append(f" spi 0x{spi:08x} seq 0x{seq:x} icv 0x{icv} proto {protocol(number)}")
     return PROTOCOL | int(number)

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 from socket import inet_ntoa
 from struct import Struct
+from typing import Final
 
-from fyke.packets.assigned import protocol
-from fyke.packets.layer import ECN, PROTOCOL, TRUNCATED, Cursor
+from fyke.packets.assigned import IPPROTO_NONE, protocol
+from fyke.packets.layer import ECN, END, PROTOCOL, TRUNCATED, Cursor
 from fyke.packets.ports import endpoints
 
 _HEADER = Struct("!BBHHHBB2x4s4s")
 _FLAGS = ("", " [+]", " [DF]", " [+,DF]", " [rsvd]", " [+,rsvd]", " [DF,rsvd]", " [+,DF,rsvd]")
 """By the three flag bits: 1 more fragments, 2 don't fragment, 4 reserved."""
 
+_OPTIONS: Final[dict[int, str]] = {
+    0: "eol",
+    1: "nop",
+    7: "rr",
+    68: "ts",
+    130: "sec",
+    131: "lsrr",
+    136: "sid",
+    137: "ssrr",
+    148: "ra",
+}
+"""By the whole type, copied flag and class included (RFC 791, RFC 1108, RFC 2113)."""
+
 
 def dissect(c: Cursor) -> int:
     """`S[.sp] > D[.dp] tos 0xDSCP[ ECN] ttl T id I off N[ [FLAGS]][ len N][ opts [..]] proto NAME (N)`.
 
-    Offset and length are in bytes; the length is left out while the kernel hasn't filled it in yet.
+    Offset and length are in bytes; the length is left out when it is 0, which it is while the kernel hasn't
+    filled it in yet and in packets too large for it (BIG TCP). Ports and what follows are left out in the
+    fragments after the first, which continue the payload.
     """
     at = c.at
     if c.end - at < 20:
@@ -27,29 +43,33 @@ def dissect(c: Cursor) -> int:
     options = ""
     if header > 20:
         options = _options(c.data, at + 20, min(at + header, c.end))
-    c.length = max(total - header, 0)
     # A header that claims to be shorter than it can be is taken as 20 bytes long.
     c.at = min(at + max(header, 20), c.end)
-    # The claimed length is trusted over the captured one: behind it is padding (or another's bytes).
-    c.end = min(c.at + c.length, c.end)
+    c.unfilled = not total
+    if total:
+        # The claimed length is trusted over the captured one: behind it is padding (or another's bytes).
+        c.until = c.at + max(total - header, 0)
+        c.end = min(c.until, c.end)
+    offset = (fragment & 0x1FFF) * 8
     c.out.append(
-        f"{endpoints(c, inet_ntoa(source), inet_ntoa(destination), number)}"
-        f" tos 0x{tos >> 2:x}{ECN[tos & 3]} ttl {ttl} id {ident} off {(fragment & 0x1FFF) * 8}"
+        f"{endpoints(c, inet_ntoa(source), inet_ntoa(destination), IPPROTO_NONE if offset else number)}"
+        f" tos 0x{tos >> 2:x}{ECN[tos & 3]} ttl {ttl} id {ident} off {offset}"
         f"{_FLAGS[fragment >> 13]}{f' len {total}' if total else ''}{options} proto {protocol(number)}"
     )
-    return PROTOCOL | int(number)
+    return END if offset else PROTOCOL | int(number)
 
 
 def _options(data: bytes, at: int, end: int) -> str:
-    """` opts [..]` by number, up to the end-of-options option, which is left out when it is the first."""
+    """` opts [..]` by name, up to the end of the options, which is left out when nothing is before it."""
     found: list[str] = []
     while at < end:
-        number = data[at] & 0x1F
+        kind = data[at]
+        # Copied flag and class say nothing about an option's form: their other bits are the number.
+        number = kind & 0x1F
+        if number or found:
+            found.append(_OPTIONS.get(kind) or f"opt-{kind}")
         if number == 0:
-            if found:
-                found.append("Ipv4OptionNumber(0)")
             break
-        found.append(f"Ipv4OptionNumber({number})")
         at += 1
         if number > 1:
             at += max(data[at] - 1, 1) if at < end else 1

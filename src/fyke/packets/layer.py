@@ -28,16 +28,20 @@ ECN = ("", " ECT(1)", " ECT(0)", " CE")
 class Cursor:
     """Where the dissection stands: the rest of the packet is `data[at:end]`.
 
-    `length` is how long the IP payload at the cursor claims to be, in bytes; it may exceed what was captured.
+    `until` is where the packet claims to end, which may be behind what was captured: `until - at` is how long
+    the IP payload at the cursor claims to be, in bytes, or negative. `unfilled` says that the length field of
+    the innermost IP header is 0, so that `until` was taken from elsewhere.
     """
 
-    __slots__ = ("at", "data", "end", "length", "link_layer", "out")
+    __slots__ = ("at", "data", "end", "link_layer", "out", "unfilled", "until")
 
-    def __init__(self, data: bytes, link_layer: bool) -> None:
+    def __init__(self, data: bytes, wire_bytes: int, link_layer: bool) -> None:
         self.data = data
         self.at = 0
         self.end = len(data)
-        self.length = 0
+        # What was captured was there, whatever the recorded length says.
+        self.until = wire_bytes if wire_bytes > self.end else self.end
+        self.unfilled = False
         self.link_layer = link_layer
         self.out: list[str] = []
 

@@ -45,7 +45,7 @@ def dissect(c: Cursor) -> int:
     if end - at < _HEADER:
         return TRUNCATED
     c.out.append(f" vtag 0x{int.from_bytes(data[at + 4 : at + 8], 'big'):x}")
-    claimed = c.length - _HEADER
+    claimed = c.until - at - _HEADER
     at += _HEADER
     while claimed > 0:
         if end - at < _CHUNK.size:

@@ -52,7 +52,7 @@ def dissect(c: Cursor) -> int:
         return TRUNCATED
     seq, ack, bits, window = _HEADER.unpack_from(c.data, at)
     header = (bits >> 12) * 4
-    payload = c.length - header
+    payload = c.until - at - header
     # Sequence numbers wrap.
     until = f":{seq + payload & 0xFFFFFFFF}" if payload > 0 else ""
     acked = f" ack {ack}" if bits & _ACK else ""

@@ -52,6 +52,16 @@ def extension(protocol: int, body: bytes = bytes(6), *, second: int | None = Non
     return bytes([protocol, (len(body) - 6) // 8 if second is None else second]) + body
 
 
+def fragment(protocol: int, payload: bytes, *, offset: int) -> bytes:
+    """An IPv6 fragment header before `payload`; `offset` in bytes, more fragments follow."""
+    return extension(protocol, struct.pack("!HI", offset | 1, 7), second=0) + payload
+
+
+def jumbo(protocol: int, length: int) -> bytes:
+    """IPv6 hop-by-hop options that give the payload's length."""
+    return extension(protocol, struct.pack("!BBI", 0xC2, 4, length))
+
+
 def tcp(
     payload: bytes = b"",
     *,

@@ -13,6 +13,9 @@ _SOMETIMES = st.integers(0, 7).map(lambda n: n == 7)
 _EXTENSIONS = [0, 43, 44, 60, 135, 139, 140, 253, 254]
 _PROTOCOLS = [n for n in range(256) if n not in _EXTENSIONS]
 """Random bytes never follow an IPv6 extension header: they would fill a fragment header's reserved byte."""
+_LENGTHS = st.one_of(st.just(0), st.integers(0, 100))
+_FIRST_FRAGMENT = st.sampled_from([0, 0x2000, 0x4000, 0x4000, 0x8000, 0xE000])
+"""Words of flags and offset: most packets begin with their transport header."""
 
 
 _TCP_OPTIONS = ((2, 2), (3, 1), (4, 0), (5, 8), (5, 16), (6, 4), (7, 4), (8, 8), (11, 4), (12, 4), (13, 4))
@@ -117,10 +120,10 @@ def _ipv4(draw: st.DrawFn, depth: int) -> tuple[int, bytes]:
         protocol,
         payload,
         tos=draw(BYTE),
-        fragment=draw(st.one_of(st.just(0x4000), st.integers(0, 0xFFFF))),
+        fragment=draw(st.integers(0, 0xFFFF) if draw(_SOMETIMES) else _FIRST_FRAGMENT),
         options=draw(_ipv4_options()),
         words=draw(st.integers(0, 15)) if rare else None,
-        length=draw(st.integers(0, 100)) if draw(_SOMETIMES) else None,
+        length=draw(_LENGTHS) if draw(_SOMETIMES) else None,
     )
 
 
@@ -128,9 +131,11 @@ def _ipv4(draw: st.DrawFn, depth: int) -> tuple[int, bytes]:
 def _ipv6(draw: st.DrawFn, depth: int) -> tuple[int, bytes]:
     protocol, payload = draw(_transports(depth))
     for kind in draw(st.lists(st.sampled_from(_EXTENSIONS), max_size=3)):
-        body = draw(st.binary(min_size=6, max_size=6)) + bytes(
-            0 if kind == 44 else 8 * draw(st.integers(0, 2))
-        )
+        body = draw(st.binary(min_size=6, max_size=6))
+        if kind != 44:
+            body += bytes(8 * draw(st.integers(0, 2)))
+        elif not draw(_SOMETIMES):
+            body = bytes([0, body[1] & 7]) + body[2:]
         payload = frames.extension(protocol, body, second=0 if kind == 44 else None) + payload
         protocol = kind
     zeros = draw(st.sampled_from([b"", bytes(4), bytes(10), bytes(10) + b"\xff\xff", bytes(12), bytes(14)]))
@@ -139,7 +144,7 @@ def _ipv6(draw: st.DrawFn, depth: int) -> tuple[int, bytes]:
         payload,
         traffic_class=draw(BYTE),
         label=draw(st.integers(0, 0xFFFFF)),
-        length=draw(st.integers(0, 100)) if draw(_SOMETIMES) else None,
+        length=draw(_LENGTHS) if draw(_SOMETIMES) else None,
         source=zeros + draw(st.binary(min_size=16 - len(zeros), max_size=16 - len(zeros))),
     )
 

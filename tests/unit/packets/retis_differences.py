@@ -1,8 +1,10 @@
 """Where fyke's packet text differs from Retis', on purpose: the one table of it.
 
 Each entry shows one packet with both texts, which a test checks against both programs, so that no entry
-outlives its reason. `retis` and `fyke` then say how the comparison of random packets reconciles the two: each
-rewrites that side's text into what both can be held to. `excuses` decides where Retis has no comparable text.
+outlives its reason (but for `link_layer`, which Retis' library can't be asked for). `row` is the entry's row
+in docs/differences.md where it isn't the name. `retis` and `fyke` then say how the comparison of random
+packets reconciles the two: each rewrites that side's text into what both can be held to. `excuses` decides
+where Retis has no comparable text.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ class Difference:
     retis: Callable[[str], str] = _same
     fyke: Callable[[str], str] = _same
     excuses: Callable[[str, str], bool] = _never
+    row: str = ""
+    link_layer: bool = False
 
 
 def agree(theirs: str, ours: str) -> bool:
@@ -85,11 +89,66 @@ def _short_macsec(theirs: str, ours: str) -> bool:
     return theirs == CRASHED and ours.endswith(TRUNCATED) and " exts " not in ours
 
 
+_IPV4_OPTIONS = {
+    "eol": 0, "nop": 1, "rr": 7, "ts": 68, "sec": 130, "lsrr": 131, "sid": 136, "ssrr": 137, "ra": 148
+}  # fmt: skip
+
+
+def _numbered_options(text: str) -> str:
+    def numbered(match: re.Match[str]) -> str:
+        kinds = [
+            _IPV4_OPTIONS[name] if name in _IPV4_OPTIONS else int(name[4:]) for name in match[1].split(",")
+        ]
+        return f" opts [{','.join(f'Ipv4OptionNumber({kind & 31})' for kind in kinds)}] proto "
+
+    return re.sub(r" opts \[([^]]+)\] proto ", numbered, text)
+
+
+def _nothing_further(text: str) -> str:
+    return re.sub(r"( exts \[\S+\]) proto \(59\)\.\.\. \(protocol 0x3b not supported\)$", r"\1", text)
+
+
+def _maybe_with_ports(text: str) -> str:
+    """A pattern for this text, whose last addresses may have ports."""
+    before, _, after = re.escape(text).rpartition(r"\ >\ ")
+    address, _, rest = after.partition(r"\ ")
+    return rf"{before}(\.\d+)? > {address}(\.\d+)?\ {rest}"
+
+
+def _later_fragment(theirs: str, ours: str) -> bool:
+    """Ours ends where the payload begins; Retis goes on, and may crash over it."""
+    ipv4 = r" off [1-9]\d*( \[\S+\])?( len \d+)?( opts \[\S+\])? proto [^.]+$"
+    ipv6 = r"(.* exts \[(\S+,)?Ipv6Frag)\]( proto [^.]+)?$"
+    if re.search(ipv4, ours):
+        return theirs == CRASHED or re.match(_maybe_with_ports(ours), theirs) is not None
+    # Retis may find more extension headers in the payload.
+    found = re.match(ipv6, ours)
+    return found is not None and (theirs == CRASHED or theirs.startswith(found[1]))
+
+
+def _no_length(theirs: str, ours: str) -> bool:
+    """Equal up to where the length would be, behind which Retis finds nothing."""
+    ipv4 = r" off \d+( \[\S+\])?( opts \[\S+\])?(?= proto )"
+    ipv6 = r" label 0x[0-9a-f]+(?= proto )"
+    found = re.search(rf"({ipv4}|{ipv6}) proto [^.]+\.\.\. \([^)]*\)$", theirs)
+    if found is None:
+        return False
+    return re.match(_maybe_with_ports(theirs[: found.end(1)]) + " (proto|exts) ", ours) is not None
+
+
 _TCP = " ttl 64 id 7 off 0 len 40 proto TCP (6) flags [.] seq 100 ack 5 win 1000"
 _LABEL = "::1 > ::2 ttl 64 label 0x0"
 _TCP6 = " proto TCP (6) flags [.] seq 100 ack 5 win 1000"
 _UNKNOWN = (
     "10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 0 len 20 proto GRE (47)... (protocol 0x2f not supported"
+)
+_ECHO = "10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 0 len {}"
+_ICMP = " proto ICMP (1) type 8 code 0"
+_INNER = frames.ipv4(1, b"\x08\0\0\0")
+_GENEVE = (
+    "00:11:22:33:44:55 > ff:ee:dd:cc:bb:aa ethertype IPv4 (0x0800) "
+    "10.0.0.1.10 > 10.0.0.2.6081 tos 0x0 ttl 64 id 7 off 0 len 60 proto UDP (17) len 32 "
+    "geneve [] vni 0xabcdef"
 )
 
 DIFFERENCES = (
@@ -100,6 +159,7 @@ DIFFERENCES = (
         f"{_UNKNOWN}, use 'retis pcap')",
         f"{_UNKNOWN})",
         retis=lambda text: text.replace(" not supported, use 'retis pcap')", " not supported)"),
+        row="unsupported protocols",
     ),
     Difference(
         "IPv4 flags",
@@ -132,6 +192,7 @@ DIFFERENCES = (
         CRASHED,
         TRUNCATED,
         excuses=_short_macsec,
+        row="MACsec payload or IPv6 extension header that was cut off",
     ),
     Difference(
         "short IPv6 extension header",
@@ -140,6 +201,7 @@ DIFFERENCES = (
         CRASHED,
         f"{_LABEL} len 8 exts [Hopopt]{TRUNCATED}",
         excuses=_short_extension,
+        row="MACsec payload or IPv6 extension header that was cut off",
     ),
     Difference(
         "ESP over IPv6",
@@ -149,6 +211,7 @@ DIFFERENCES = (
         f"{_LABEL} len 8 exts [Esp] proto (0)... (protocol 0x0 not supported, use 'retis pcap')",
         f"{_LABEL} len 8 proto ESP (50) spi 0x0000dead seq 0x12c",
         excuses=_ipsec_over_ipv6,
+        row="ESP and AH over IPv6",
     ),
     Difference(
         "AH over IPv6",
@@ -158,6 +221,7 @@ DIFFERENCES = (
         f"{_LABEL} len 44 exts [Ah] proto TCP (6){TRUNCATED}",
         f"{_LABEL} len 44 proto AH (51) spi 0x00000011 seq 0x22 icv 0x{'aa' * 12}{_TCP6}",
         excuses=_ipsec_over_ipv6,
+        row="ESP and AH over IPv6",
     ),
     Difference(
         # Nothing in Retis' text tells it from a good one: random packets have the byte at 0, as senders do.
@@ -166,5 +230,72 @@ DIFFERENCES = (
         frames.ethernet(0x86DD, frames.ipv6(44, frames.extension(6, bytes(6), second=1) + frames.tcp())),
         f"{_LABEL} len 28 exts [Ipv6Frag] proto TCP (6){TRUNCATED}",
         f"{_LABEL} len 28 exts [Ipv6Frag]{_TCP6}",
+    ),
+    Difference(
+        "fragments after the first",
+        "Only the first fragment has the transport header (RFC 791 3.2, RFC 8200 4.5): Retis reads ports and "
+        "more from the payload of the others.",
+        frames.ethernet(0x800, frames.ipv4(17, frames.udp(b"abcd"), fragment=0x4001)),
+        "10.0.0.1.10 > 10.0.0.2.20 tos 0x0 ttl 64 id 7 off 8 [DF] len 32 proto UDP (17) len 4",
+        "10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 8 [DF] len 32 proto UDP (17)",
+        excuses=_later_fragment,
+    ),
+    Difference(
+        "IPv6 fragments after the first",
+        "As over IPv4.",
+        frames.ethernet(0x86DD, frames.ipv6(44, frames.fragment(17, frames.udp(b"abcd"), offset=8))),
+        f"{_LABEL} len 20 exts [Ipv6Frag] proto UDP (17) len 4",
+        f"{_LABEL} len 20 exts [Ipv6Frag] proto UDP (17)",
+        excuses=_later_fragment,
+        row="fragments after the first",
+    ),
+    Difference(
+        "IP length of 0",
+        "The kernel hasn't filled it in yet, or the packet is too large for it (BIG TCP): it says nothing "
+        "about what is there. The length of the packet does.",
+        frames.ethernet(0x800, frames.ipv4(6, frames.tcp(b"abc"), length=0)),
+        f"10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 0 proto TCP (6){TRUNCATED}",
+        "10.0.0.1.10 > 10.0.0.2.20 tos 0x0 ttl 64 id 7 off 0 proto TCP (6) "
+        "flags [.] seq 100:103 ack 5 win 1000",
+        excuses=_no_length,
+    ),
+    Difference(
+        "IPv6 length of 0",
+        "As over IPv4; a jumbogram has its length in an option (RFC 2675).",
+        frames.ethernet(0x86DD, frames.ipv6(0, frames.jumbo(6, 70000) + frames.tcp(), length=0)),
+        f"{_LABEL} proto (0)... (protocol 0x0 not supported, use 'retis pcap')",
+        f"{_LABEL} exts [Hopopt] proto TCP (6) flags [.] seq 100:70072 ack 5 win 1000",
+        excuses=_no_length,
+        row="IP length of 0",
+    ),
+    Difference(
+        "IPv6 no next header, after an extension header",
+        "It is no protocol that could be supported: the packet ends there (RFC 8200 4.7), as it does for "
+        "Retis directly after the IPv6 header.",
+        frames.ethernet(0x86DD, frames.ipv6(0, frames.extension(59))),
+        f"{_LABEL} len 8 exts [Hopopt] proto (59)... (protocol 0x3b not supported, use 'retis pcap')",
+        f"{_LABEL} len 8 exts [Hopopt]",
+        retis=_nothing_further,
+    ),
+    Difference(
+        "IPv4 options",
+        "Named as in RFC 791 and by IANA; Retis prints a type of its source and the number without flag and "
+        "class.",
+        frames.ethernet(0x800, frames.ipv4(1, b"\x08\0\0\0", options=b"\x94\4\0\0\x86\2\1\1")),
+        f"{_ECHO.format(32)} opts [Ipv4OptionNumber(20),Ipv4OptionNumber(6),Ipv4OptionNumber(1),"
+        f"Ipv4OptionNumber(1)]{_ICMP}",
+        f"{_ECHO.format(32)} opts [ra,opt-134,nop,nop]{_ICMP}",
+        fyke=_numbered_options,
+    ),
+    Difference(
+        # Without the link layer there is nothing to reconcile.
+        "Geneve payload that isn't a frame, with `-e`",
+        "Where Retis ends the link layer's text it adds a space for a payload that has no link layer.",
+        frames.ethernet(
+            0x800, frames.ipv4(17, frames.udp(frames.geneve(_INNER, ethertype=0x800), port=6081))
+        ),
+        f"{_GENEVE} proto IPv4 (0x0800)  {_ECHO.format(24)}{_ICMP}",
+        f"{_GENEVE} proto IPv4 (0x0800) {_ECHO.format(24)}{_ICMP}",
+        link_layer=True,
     ),
 )

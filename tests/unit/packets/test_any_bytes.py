@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import frames
@@ -47,8 +48,13 @@ def test_any_buffer_will_do(packet: bytes) -> None:
 
 
 @given(ethernets())
-def test_the_length_on_the_wire_changes_nothing(packet: bytes) -> None:
-    assert text(packet, 0) == text(packet, len(packet)) == text(packet, 1 << 32)
+def test_the_length_on_the_wire_counts_only_where_ip_has_none(packet: bytes) -> None:
+    line = text(packet, len(packet))
+    assert text(packet, 0) == line
+    if text(packet, 1 << 32) != line:
+        assert re.search(
+            r" off \d+( \[\S+\])?( opts \[\S+\])? proto | label 0x\w+( exts \[\S+\])? proto ", line
+        )
 
 
 def _wrapped(kind: str, count: int) -> bytes:

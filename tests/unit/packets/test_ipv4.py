@@ -43,9 +43,14 @@ def test_fragments(fragment: int, expected: str) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (b"\x94\4\0\0", "[Ipv4OptionNumber(20)]"),
-        (b"\1\1\7\0", "[Ipv4OptionNumber(1),Ipv4OptionNumber(1),Ipv4OptionNumber(7)]"),
-        (b"\1\0\7\0", "[Ipv4OptionNumber(1),Ipv4OptionNumber(0)]"),
+        (b"\x94\4\0\0", "[ra]"),
+        (b"\1\1\7\0", "[nop,nop,rr]"),
+        (b"\1\0\7\0", "[nop,eol]"),
+        (b"\x44\4\5\0", "[ts]"),
+        (b"\x82\2\x83\2", "[sec,lsrr]"),
+        (b"\x88\2\x89\2", "[sid,ssrr]"),
+        # Retis' number 4 is a timestamp only in its class.
+        (b"\4\2\x86\2", "[opt-4,opt-134]"),
     ],
 )
 def test_options(options: bytes, expected: str) -> None:
@@ -58,6 +63,53 @@ def test_padding_alone_is_no_option() -> None:
 
 def test_length_not_filled_in_yet() -> None:
     assert _header(length=0) == "tos 0x0 ttl 64 id 7 off 0"
+    packet = frames.ipv4(6, frames.tcp(b"abc"), length=0)
+    assert _text(packet) == (
+        "10.0.0.1.10 > 10.0.0.2.20 tos 0x0 ttl 64 id 7 off 0 proto TCP (6) "
+        "flags [.] seq 100:103 ack 5 win 1000"
+    )
+
+
+def test_length_too_large_for_its_field() -> None:
+    frame = frames.ethernet(0x800, frames.ipv4(6, frames.tcp(b"abc"), length=0))
+    assert " seq 100:70060 " in text(frame, 14 + 40 + 69960)
+
+
+@pytest.mark.parametrize("wire_bytes", [0, 53])
+def test_what_was_captured_counts_without_a_length(wire_bytes: int) -> None:
+    frame = frames.ethernet(0x800, frames.ipv4(6, frames.tcp(b"abc"), length=0))
+    assert " seq 100:103 " in text(frame, wire_bytes)
+
+
+def test_truncated_without_a_length() -> None:
+    assert _text(frames.ipv4(6, frames.tcp()[:19], length=0)).endswith(f" off 0 proto TCP (6){_TRUNCATED}")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "name", "payload"),
+    [
+        (6, "TCP", frames.tcp(b"abc")),
+        (17, "UDP", frames.udp(frames.vxlan(b""), port=4789)),
+        (132, "SCTP", frames.sctp(frames.chunk(11))),
+        (50, "ESP", frames.esp()),
+        (1, "ICMP", b""),
+        (47, "GRE", b"anything"),
+    ],
+)
+@pytest.mark.parametrize(("fragment", "flags"), [(1, ""), (0x2001, " [+]")])
+def test_later_fragments_are_payload(
+    protocol: int, name: str, payload: bytes, fragment: int, flags: str
+) -> None:
+    length = 20 + len(payload)
+    assert _text(frames.ipv4(protocol, payload, fragment=fragment)) == (
+        f"10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 8{flags} len {length} proto {name} ({protocol})"
+    )
+
+
+def test_the_first_fragment_has_the_header() -> None:
+    assert _text(frames.ipv4(17, frames.udp(b"abc", length=3008), fragment=0x2000)) == (
+        "10.0.0.1.10 > 10.0.0.2.20 tos 0x0 ttl 64 id 7 off 0 [+] len 31 proto UDP (17) len 3000"
+    )
 
 
 @pytest.mark.parametrize("size", [0, 19])

@@ -35,6 +35,80 @@ def test_no_next_header() -> None:
     assert _text(frames.ipv6(59, b"ignored")) == "::1 > ::2 ttl 64 label 0x0 len 7"
 
 
+def test_no_next_header_after_an_extension_header() -> None:
+    packet = frames.ipv6(0, frames.extension(60) + frames.extension(59) + b"ignored")
+    assert _text(packet) == "::1 > ::2 ttl 64 label 0x0 len 23 exts [Hopopt,Ipv6Opts]"
+
+
+def test_length_not_filled_in_yet() -> None:
+    assert _text(frames.ipv6(6, frames.tcp(b"abc"), length=0)) == (
+        "::1.10 > ::2.20 ttl 64 label 0x0 proto TCP (6) flags [.] seq 100:103 ack 5 win 1000"
+    )
+    behind = frames.ipv6(0, frames.extension(6) + frames.tcp(b"abc"), length=0)
+    assert _text(behind).endswith(
+        " label 0x0 exts [Hopopt] proto TCP (6) flags [.] seq 100:103 ack 5 win 1000"
+    )
+
+
+def test_length_too_large_for_its_field() -> None:
+    frame = frames.ethernet(0x86DD, frames.ipv6(6, frames.tcp(b"abc"), length=0))
+    assert " seq 100:70060 " in text(frame, 14 + 60 + 69960)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        frames.jumbo(6, 70028),
+        # Behind a router alert and padding, in options of 16 bytes.
+        frames.extension(6, bytes.fromhex("05020000 010000 c2040001118c 00")),
+    ],
+)
+def test_jumbogram(header: bytes) -> None:
+    packet = frames.ipv6(0, header + frames.tcp(b"abc"), length=0)
+    payload = 70028 - len(header) - 20
+    expected = (
+        f"::1 > ::2 ttl 64 label 0x0 exts [Hopopt] proto TCP (6) flags [.] seq 100:{100 + payload} ack 5 "
+    )
+    assert _text(packet).startswith(expected)
+
+
+def test_jumbogram_of_udp() -> None:
+    header = frames.jumbo(17, 70016)
+    packet = frames.ipv6(0, header + frames.udp(b"abc", length=0), length=0)
+    assert _text(packet) == "::1 > ::2 ttl 64 label 0x0 exts [Hopopt] proto UDP (17) len 70000"
+
+
+def test_jumbogram_shorter_than_captured() -> None:
+    packet = frames.ipv6(0, frames.jumbo(6, 20) + frames.tcp(), length=0)
+    assert _text(packet).endswith(f" exts [Hopopt] proto TCP (6){_TRUNCATED}")
+
+
+@pytest.mark.parametrize("size", range(9))
+def test_cut_jumbogram(size: int) -> None:
+    exts = f" exts [Hopopt]{_TRUNCATED}" if size in range(2, 8) else ""
+    exts = exts or (f" exts [Hopopt] proto TCP (6){_TRUNCATED}" if size == 8 else "")
+    exts = exts or " proto (0)... (protocol 0x0 not supported)"
+    packet = frames.ipv6(0, frames.jumbo(6, 70000), length=0)[: 40 + size]
+    assert _text(packet) == f"::1 > ::2 ttl 64 label 0x0{exts}"
+
+
+@pytest.mark.parametrize("offset", [8, 0x800, 0xFFF8])
+@pytest.mark.parametrize(("protocol", "name"), [(6, "TCP (6)"), (60, "(60)"), (50, "ESP (50)")])
+def test_later_fragments_are_payload(offset: int, protocol: int, name: str) -> None:
+    packet = frames.ipv6(44, frames.fragment(protocol, frames.tcp(), offset=offset))
+    assert _text(packet) == f"::1 > ::2 ttl 64 label 0x0 len 28 exts [Ipv6Frag] proto {name}"
+
+
+def test_a_later_fragment_of_nothing() -> None:
+    packet = frames.ipv6(44, frames.fragment(59, b"", offset=8))
+    assert _text(packet) == "::1 > ::2 ttl 64 label 0x0 len 8 exts [Ipv6Frag]"
+
+
+def test_the_first_fragment_has_the_header() -> None:
+    packet = frames.ipv6(44, frames.fragment(6, frames.tcp(), offset=0))
+    assert _text(packet) == f"::1 > ::2 ttl 64 label 0x0 len 28 exts [Ipv6Frag]{_TCP}"
+
+
 def test_every_extension_header_is_stepped_over() -> None:
     payload, protocol = frames.tcp(), 6
     for kind in reversed(EXTENSIONS):

@@ -26,6 +26,24 @@ def test_length_is_the_claimed_payload(length: int, expected: int) -> None:
     )
 
 
+@pytest.mark.parametrize(("length", "expected"), [(0, 69980), (11, 3)])
+def test_length_without_that_of_ip(length: int, expected: int) -> None:
+    """The header's own counts unless it is 0 too."""
+    frame = frames.ethernet(0x800, frames.ipv4(17, frames.udp(b"abc", length=length), length=0))
+    assert text(frame, 14 + 28 + 69980).endswith(f" off 0 proto UDP (17) len {expected}")
+
+
+def test_lengths_in_a_tunnel() -> None:
+    """An inner packet without a length ends where the outer one says."""
+    inner = frames.ethernet(0x800, frames.ipv4(6, frames.tcp(b"abc"), length=0))
+    datagram = frames.udp(frames.vxlan(inner), port=4789)
+    for length, seq in ((None, "100:103"), (28 + 8 + 14 + 40 + 1000, "100:1100")):
+        frame = frames.ethernet(0x800, frames.ipv4(17, datagram, length=length))
+        assert f" seq {seq} " in text(frame, len(frame))
+    frame = frames.ethernet(0x800, frames.ipv4(17, datagram, length=0))
+    assert " seq 100:70100 " in text(frame, len(frame) - 3 + 70000)
+
+
 def test_short_header() -> None:
     frame = frames.ethernet(0x800, frames.ipv4(17, frames.udp()[:7]))
     assert text(frame, len(frame)).endswith(f" proto UDP (17){_TRUNCATED}")
@@ -52,10 +70,9 @@ def test_geneve_with_a_frame() -> None:
 
 
 def test_geneve_with_a_packet() -> None:
-    """With the link layer there are two spaces before it, as in Retis."""
     datagram = frames.udp(frames.geneve(_ICMP, ethertype=0x800), port=6081)
     assert _text(datagram) == f" geneve [] vni 0xabcdef {_ICMP_TEXT}"
-    linked = f" geneve [] vni 0xabcdef proto IPv4 (0x0800)  {_ICMP_TEXT}"
+    linked = f" geneve [] vni 0xabcdef proto IPv4 (0x0800) {_ICMP_TEXT}"
     assert _text(datagram, link_layer=True) == linked
 
 
