@@ -102,12 +102,12 @@ class LossCounters:
 
 
 def gap_batch(gaps: list[Gap]) -> pa.RecordBatch:
-    """Return gap rows as a batch of the event table; cpu is 0 where unknown and the kernel section null."""
-    rows = [
+    """Return gap rows as a batch of the event table; cpu and kernel section are null where unknown."""
+    rows: list[dict[str, object]] = [
         {
             "timestamp_ns": gap.until_ns,
-            "cpu": gap.cpu or 0,
-            "kernel": {"symbol": gap.symbol, "probe_type": gap.probe_type, "stack": None},
+            "cpu": gap.cpu,
+            "kernel": {"symbol": gap.symbol, "probe_type": gap.probe_type} if gap.probe_type else None,
             "gap": {"since_ns": gap.since_ns, "cause": gap.cause, "count": gap.count},
         }
         for gap in gaps
@@ -118,7 +118,7 @@ def gap_batch(gaps: list[Gap]) -> pa.RecordBatch:
 def closing_batch(timestamp_ns: int, events: int, loss: LossCounters, reason: str) -> pa.RecordBatch:
     """Return the closing row as a batch."""
     closing = {"events": events, "lost": loss.lost_events, "reason": reason, "probes": loss.by_probe()}
-    return _batch([{"timestamp_ns": timestamp_ns, "cpu": 0, "closing": closing}])
+    return _batch([{"timestamp_ns": timestamp_ns, "closing": closing}])
 
 
 def _batch(rows: list[dict[str, object]]) -> pa.RecordBatch:
