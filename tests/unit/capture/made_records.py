@@ -1,0 +1,97 @@
+"""The record's C structs as BTF, from the built object or straight from the headers; and records in them."""
+
+from __future__ import annotations
+
+import platform
+import re
+import struct
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from btf_writer import BtfWriter
+
+import fyke
+from fyke.capture.layout import RecordLayout
+from fyke.kernel.btf import Btf
+
+SOURCES = Path(fyke.__file__).parent
+OBJECT = SOURCES / "bpf" / "objects" / f"fyke.{platform.machine()}.bpf.o"
+_STRUCT = re.compile(r"^struct (record|counters|probe|section_\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+_MEMBER = re.compile(r"^\t(__[us]\d+|char) (\w+)(\[\d*\])?;", re.MULTILINE)
+_ENUM = re.compile(r"^enum section_id \{\n(.*?)^\};", re.MULTILINE | re.DOTALL)
+
+
+@cache
+def object_btf() -> Btf | None:
+    """Return the built object's BTF; None where none is built."""
+    return Btf.parse(_elf_section(OBJECT.read_bytes(), b".BTF")) if OBJECT.exists() else None
+
+
+def _elf_section(image: bytes, wanted: bytes) -> bytes:
+    # Elf64_Ehdr: e_shoff at 40, e_shentsize, e_shnum, e_shstrndx at 58; Elf64_Shdr (elf(5)).
+    (at,) = struct.unpack_from("<Q", image, 40)
+    size, count, names = struct.unpack_from("<3H", image, 58)
+    headers = [struct.unpack_from("<IIQQQQ", image, at + size * n) for n in range(count)]
+    for name, _, _, _, offset, length in headers:
+        start = headers[names][4] + name
+        if image[start : image.index(b"\0", start)] == wanted:
+            return image[offset : offset + length]
+    raise AssertionError(f"no section {wanted!r}")
+
+
+@cache
+def headers_btf() -> Btf:
+    """Return BTF of the structs as a compiler would lay them out, made from the headers' text."""
+    text = "\n".join(path.read_text() for path in sorted(SOURCES.rglob("*.bpf.h")))
+    w = BtfWriter()
+    enumerators = re.findall(r"^\t(\w+),", _ENUM.findall(text)[0], re.MULTILINE)
+    w.enum("section_id", *((name, value) for value, name in enumerate(enumerators)))
+    types = {
+        f"__{sign}{8 * size}": w.int(f"{sign}{8 * size}", size, sign == "s")
+        for sign in "us"
+        for size in (1, 2, 4, 8)
+    }
+    types["char"] = w.int("char", 1, signed=True)
+    for name, body in _STRUCT.findall(text):
+        _struct(w, types, name, _MEMBER.findall(body))
+    return Btf.parse(w.blob())
+
+
+def _struct(w: BtfWriter, types: dict[str, int], name: str, members: list[tuple[str, str, str]]) -> None:
+    offset, align, laid = 0, 1, []
+    for spelled, member, brackets in members:
+        size, count, type_id = 1 if spelled == "char" else int(spelled[3:]) // 8, 1, types[spelled]
+        if brackets:
+            count = int(brackets[1:-1] or 0)
+            type_id = w.add("array", words=(type_id, types["__u32"], count))
+        offset += -offset % size
+        laid.append((member, type_id, 8 * offset))
+        offset += size * count
+        align = max(align, size)
+    w.struct(name, offset + -offset % align, *laid)
+
+
+def records(layout: RecordLayout, rows: list[dict[str, Any]], fill: int = 0) -> npt.NDArray[np.uint8]:
+    """Return records as they come out of a ring, shape (rows, record_bytes).
+
+    rows: the header's members, and a dict for each section that is there. fill: the byte of everything
+    else in the sections, as a ring's memory still holds what was there before; the header is always written.
+    """
+    raw = np.full((len(rows), layout.record_bytes), fill, np.uint8)
+    raw[:, : min(layout.offsets.values(), default=layout.record_bytes)] = 0
+    view = raw.view(layout.dtype)[:, 0]
+    for row, values in zip(view, rows, strict=True):
+        row["present"] = sum(1 << layout.bits[name] for name in values if name in layout.bits)
+        for name, value in values.items():
+            if name not in layout.bits:
+                row[name] = value
+                continue
+            for member, part in value.items():
+                if member == "data":
+                    row[name]["data"][: len(part)] = np.frombuffer(part, np.uint8)
+                else:
+                    row[name][member] = part
+    return raw
