@@ -34,6 +34,8 @@ class StopSignals:
         """Take the signals."""
         self._previous_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in _SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup(1)
             self._previous[number] = signal.signal(number, self._note)
         return self
 
