@@ -11,6 +11,8 @@ from typing import Self
 from fyke.errors import RunError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# How long a command may take to end when it is asked to.
+PATIENCE_SECONDS = 2.0
 
 
 class StopSignals:
@@ -92,7 +94,7 @@ class Command:
         if not self.ended:
             os.killpg(self._process.pid, signal.SIGTERM)
             try:
-                self._process.wait(2)
+                self._process.wait(PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
