@@ -57,9 +57,8 @@ class Run:
                     rings.wait(POLL_SECONDS)
                 self._take(self.session.poll(flush=self.live))
                 self._look_for_loss()
-            if self.signals.count < 2:
-                for batch in self.session.stop():
-                    self._take(batch)
+            for batch in self.session.stop():
+                self._take(batch)
         finally:
             if self.command:
                 self.command.stop()
