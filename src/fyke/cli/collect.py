@@ -125,7 +125,7 @@ def _options(args: argparse.Namespace) -> Options:
 
 
 def _words(values: list[str] | None) -> list[str]:
-    return [word for value in values or () for word in value.split(",") if word]
+    return [word for value in values or () for word in value.split(",")]
 
 
 def _skb_sections(words: list[str]) -> tuple[str, ...]:
