@@ -167,6 +167,7 @@ def _check(args: argparse.Namespace) -> None:
                 raise UsageError(f"{option} needs --out")
         if args.print:
             raise UsageError("--print needs --out", "without --out, events are printed anyway")
+    _size(args.out_rotate, "--out-rotate")
     if args.stop_after is not None and args.stop_after < 1:
         raise UsageError(f"--stop-after {args.stop_after} is less than 1")
     if args.json and not args.dry_run:
