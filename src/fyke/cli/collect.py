@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import logging
 import os
 import shlex
@@ -172,6 +173,23 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--stop-after {args.stop_after} is less than 1")
     if args.json and not args.dry_run:
         raise UsageError("--json goes with --dry-run", "write events as JSON with -o FILE.json")
+    if args.ready_file is not None:
+        _check_ready_file(args.ready_file)
+
+
+def _check_ready_file(path: str) -> None:
+    """See that it can be written: when that is tried, events flow, and an earlier output is gone."""
+    from fyke.errors import UsageError
+
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        number = errno.EISDIR
+    elif not os.path.isdir(folder):
+        number = errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT
+    else:
+        number = 0 if os.access(path if os.path.exists(path) else folder, os.W_OK) else errno.EACCES
+    if number:
+        raise UsageError(f"can't write --ready-file {path}: {os.strerror(number)}")
 
 
 def _tracefs(args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]:
@@ -202,7 +220,8 @@ def _collect(args: argparse.Namespace, plan: Plan, kernel: Any) -> int:
 
     # Arrow's own pool keeps what batches used: 70 MB more than the C library's.
     pa.set_memory_pool(pa.system_memory_pool())
-    if args.ready_file:
+    # One of an earlier collection; a pipe or /dev/stderr stays.
+    if args.ready_file and os.path.isfile(args.ready_file):
         with contextlib.suppress(OSError):
             os.unlink(args.ready_file)
     facts = _facts(plan)
