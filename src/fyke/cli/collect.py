@@ -196,9 +196,27 @@ def _tracefs(args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]
     """Mount tracefs if that was allowed, and neither the mounted one nor a private one can be read."""
     from fyke.kernel import tracepoints
 
-    if not args.allow_system_changes or tracepoints.available_events():
+    if not args.allow_system_changes:
         return contextlib.nullcontext()
-    return tracepoints.mounted_tracefs()
+    with contextlib.suppress(OSError):
+        tracepoints.available_events()
+        return contextlib.nullcontext()
+    return _mounted_tracefs()
+
+
+@contextlib.contextmanager
+def _mounted_tracefs() -> Iterator[None]:
+    from fyke.errors import Unsupported
+    from fyke.kernel import tracepoints
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(tracepoints.mounted_tracefs())
+        except OSError as e:
+            raise Unsupported(
+                f"tracefs can't be mounted: {e.strerror}", "run it as root, or leave --allow-system-changes out"
+            ) from e
+        yield
 
 
 def _show(plan: Plan, *, as_json: bool) -> None:
