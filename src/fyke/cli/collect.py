@@ -87,7 +87,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Collect, or show the plan. Returns 130 after a second signal."""
-    from fyke.kernel.machine import online_cpus, possible_cpus
     from fyke.kernel.view import LiveKernel
 
     options = _options(args)
@@ -96,13 +95,24 @@ def run(args: argparse.Namespace) -> int:
         from fyke.capture.plan import make_plan
 
         kernel = LiveKernel()
-        plan = make_plan(options, kernel, max(possible_cpus()) + 1, online_cpus())
+        plan = make_plan(options, kernel, *_cpus())
         if args.dry_run:
             _show(plan, as_json=args.json)
             return 0
         for note in plan.notes:
             log.info(note)
         return _collect(args, plan, kernel)
+
+
+def _cpus() -> tuple[int, tuple[int, ...]]:
+    """Return how many places an array by CPU number needs, and the CPUs that are online."""
+    from fyke.errors import Unsupported
+    from fyke.kernel.machine import online_cpus, possible_cpus
+
+    try:
+        return max(possible_cpus()) + 1, online_cpus()
+    except (OSError, ValueError) as e:
+        raise Unsupported(f"the list of CPUs can't be read: {e}", "mount /sys") from e
 
 
 def _options(args: argparse.Namespace) -> Options:
