@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from fyke.capture.plan import Options, Plan
     from fyke.capture.run import Run
+    from fyke.capture.stopping import StopSignals
     from fyke.events.facts import Facts
 
 SUMMARY = "Collect events from the running kernel"
@@ -255,7 +256,7 @@ def _collect(args: argparse.Namespace, plan: Plan, kernel: Any) -> int:
     facts = _facts(plan)
     with StopSignals() as signals, contextlib.ExitStack() as stack:
         live = args.out is None or args.print
-        session = stack.enter_context(Session(plan, kernel, _progress()))
+        session = stack.enter_context(Session(plan, kernel, _progress(signals)))
         # Only now: a collection that can't start leaves the file of an earlier one alone.
         sink = _sinks(args, facts, stack)
         _tell_started(plan, session.missing)
@@ -273,11 +274,13 @@ def _collect(args: argparse.Namespace, plan: Plan, kernel: Any) -> int:
         return 130 if signals.count > 1 else 0
 
 
-def _progress() -> Callable[[int, int], None]:
-    """Return what shows the progress of attaching, when it takes long and somebody looks."""
+def _progress(signals: StopSignals) -> Callable[[int, int], None]:
+    """Return what shows the progress of attaching, when it takes long and somebody looks, and can end it."""
     started = time.monotonic()
 
     def show(done: int, total: int) -> None:
+        if signals.count:
+            raise KeyboardInterrupt
         if sys.stderr.isatty() and time.monotonic() - started > 2:
             sys.stderr.write(f"\rattaching {done} of {total}{'' if done < total else chr(10)}")
             sys.stderr.flush()
