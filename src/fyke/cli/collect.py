@@ -345,15 +345,16 @@ def _facts(plan: Plan) -> Facts:
 
 
 def _tell_started(plan: Plan, missing: dict[str, str]) -> None:
-    shown = [p for p in plan.probes if not p.internal]
+    asked = [p.symbol for p in plan.probes if not p.internal]
+    left_out = sorted(missing.keys() & set(asked))
     log.info(
         "Collector(s) started: %s; %d probe(s) attached",
         ", ".join(c.name for c in plan.collectors),
-        len(shown),
+        len(asked) - len(left_out),
     )
-    if missing:
-        names = ", ".join(sorted(missing)[:5]) + (" ..." if len(missing) > 5 else "")
-        log.warning("%d functions of a pattern can't be probed: %s", len(missing), names)
+    if left_out:
+        names = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
+        log.warning("%d functions of a pattern can't be probed: %s", len(left_out), names)
 
 
 def _tell_end(run: Run) -> None:
@@ -365,7 +366,9 @@ def _tell_end(run: Run) -> None:
     if totals:
         words[-1] += " (" + ", ".join(f"{cause} {count}" for cause, count in sorted(totals.items())) + ")"
     asked = [
-        (p, hits) for p, hits in zip(session.plan.probes, session.loss.hits(), strict=True) if not p.internal
+        (p, hits)
+        for p, hits in zip(session.plan.probes, session.loss.hits(), strict=True)
+        if not p.internal and p.symbol not in session.missing
     ]
     never = [p.symbol for p, hits in asked if not hits]
     words.append(f"{len(asked) - len(never)} of {len(asked)} probe(s) hit")
