@@ -90,13 +90,16 @@ class LossCounters:
         """Return how often each probe was hit, filtered or lost ones included."""
         return [int(n) for n in self._counters["hits"].sum(axis=1)]
 
+    def lost(self) -> list[int]:
+        """Return how many events of each probe were lost, as far as the kernel says of which."""
+        return [int(n) for n in self._counters["ring_full"].sum(axis=1)]
+
     def by_probe(self) -> str:
         """Return JSON: one object a probe with its hits and lost events."""
-        lost = self._counters["ring_full"].sum(axis=1)
         return json.dumps(
             [
-                {"symbol": p.symbol, "probe_type": p.mechanism, "hits": hits, "lost": int(lost[n])}
-                for n, (p, hits) in enumerate(zip(self._plan.probes, self.hits(), strict=True))
+                {"symbol": p.symbol, "probe_type": p.mechanism, "hits": hits, "lost": lost}
+                for p, hits, lost in zip(self._plan.probes, self.hits(), self.lost(), strict=True)
             ]
         )
 

@@ -364,7 +364,10 @@ def _tell_end(run: Run) -> None:
     lost = session.loss.lost_events
     words = [f"{run.events} event(s) written", f"{lost} lost"]
     if totals:
-        words[-1] += " (" + ", ".join(f"{cause} {count}" for cause, count in sorted(totals.items())) + ")"
+        causes = ", ".join(f"{cause} {count}" for cause, count in sorted(totals.items()))
+        places = zip(session.plan.probes, session.loss.lost(), strict=True)
+        by_probe = ", ".join(f"{p.symbol} {count}" for p, count in places if count)
+        words[-1] += f" ({causes}; by probe: {by_probe})" if by_probe else f" ({causes})"
     asked = [
         (p, hits)
         for p, hits in zip(session.plan.probes, session.loss.hits(), strict=True)
