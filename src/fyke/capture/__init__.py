@@ -9,5 +9,6 @@ decode.py   records -> Arrow batches
 names.py    addresses, stacks, enum values -> names
 loss.py     counters -> gap rows
 session.py  the lifecycle of all of these
+ready.py    the file that tells others that events flow
 run.py      the loop around a session, until something ends it
 """

@@ -6,12 +6,11 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fyke.capture.ready import write_ready_file
 from fyke.capture.session import POLL_SECONDS, Session
 from fyke.capture.stopping import Command, StopSignals
-from fyke.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,8 +49,8 @@ class Run:
             self.command.start()
             rings.watch(self.command.fd)
         try:
-            if self.ready_file:
-                _write_ready(self.ready_file)
+            if self.ready_file is not None:
+                write_ready_file(self.ready_file)
             while not self._is_over():
                 if not rings.more:
                     rings.wait(POLL_SECONDS)
@@ -116,10 +115,3 @@ _CAUSES = {
     "tracking_full": "%d packets not tracked: too many at once",
     "stack_full": "%d stack traces lost: no room for more different ones",
 }
-
-
-def _write_ready(path: str) -> None:
-    try:
-        Path(path).write_text("ready\n")
-    except OSError as e:
-        raise UsageError(f"can't write --ready-file {path}: {e.strerror}") from e

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import logging
-import os
 import shlex
 import sys
 import time
@@ -185,22 +183,9 @@ def _check(args: argparse.Namespace) -> None:
     if args.json and not args.dry_run:
         raise UsageError("--json goes with --dry-run", "write events as JSON with -o FILE.json")
     if args.ready_file is not None:
-        _check_ready_file(args.ready_file)
+        from fyke.capture.ready import check_ready_file
 
-
-def _check_ready_file(path: str) -> None:
-    """See that it can be written: when that is tried, events flow, and an earlier output is gone."""
-    from fyke.errors import UsageError
-
-    folder = os.path.dirname(path) or "."
-    if os.path.isdir(path):
-        number = errno.EISDIR
-    elif not os.path.isdir(folder):
-        number = errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT
-    else:
-        number = 0 if os.access(path if os.path.exists(path) else folder, os.W_OK) else errno.EACCES
-    if number:
-        raise UsageError(f"can't write --ready-file {path}: {os.strerror(number)}")
+        check_ready_file(args.ready_file)
 
 
 def _tracefs(args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]:
@@ -225,7 +210,8 @@ def _mounted_tracefs() -> Iterator[None]:
             stack.enter_context(tracepoints.mounted_tracefs())
         except OSError as e:
             raise Unsupported(
-                f"tracefs can't be mounted: {e.strerror}", "run it as root, or leave --allow-system-changes out"
+                f"tracefs can't be mounted: {e.strerror}",
+                "run it as root, or leave --allow-system-changes out",
             ) from e
         yield
 
@@ -243,16 +229,15 @@ def _show(plan: Plan, *, as_json: bool) -> None:
 def _collect(args: argparse.Namespace, plan: Plan, kernel: Any) -> int:
     import pyarrow as pa
 
+    from fyke.capture.ready import clear_ready_file
     from fyke.capture.run import Run
     from fyke.capture.session import Session
     from fyke.capture.stopping import Command, StopSignals
 
     # Arrow's own pool keeps what batches used: 70 MB more than the C library's.
     pa.set_memory_pool(pa.system_memory_pool())
-    # One of an earlier collection; a pipe or /dev/stderr stays.
-    if args.ready_file and os.path.isfile(args.ready_file):
-        with contextlib.suppress(OSError):
-            os.unlink(args.ready_file)
+    if args.ready_file is not None:
+        clear_ready_file(args.ready_file)
     facts = _facts(plan)
     with StopSignals() as signals, contextlib.ExitStack() as stack:
         live = args.out is None or args.print

@@ -1,0 +1,42 @@
+"""The file that tells others that events flow (`--ready-file`): its existence is the message."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from fyke.errors import UsageError
+
+
+def check_ready_file(path: str) -> None:
+    """See beforehand that it can be written: later, events flow and an earlier output is gone. UsageError."""
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        number = errno.EISDIR
+    elif not os.path.isdir(folder):
+        number = errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT
+    else:
+        number = 0 if os.access(path if os.path.exists(path) else folder, os.W_OK) else errno.EACCES
+    if number:
+        raise _error(path, number)
+
+
+def clear_ready_file(path: str) -> None:
+    """Remove one of an earlier collection. A pipe, or /dev/stderr, stays."""
+    if os.path.isfile(path):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def write_ready_file(path: str) -> None:
+    """Write it. Raises UsageError."""
+    try:
+        Path(path).write_text("ready\n")
+    except OSError as e:
+        raise _error(path, e.errno or 0) from e
+
+
+def _error(path: str, number: int) -> UsageError:
+    return UsageError(f"can't write --ready-file {path}: {os.strerror(number)}")
