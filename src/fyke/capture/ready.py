@@ -24,8 +24,8 @@ def check_ready_file(path: str) -> None:
 
 
 def clear_ready_file(path: str) -> None:
-    """Remove one of an earlier collection. A pipe, or /dev/stderr, stays."""
-    if os.path.isfile(path):
+    """Remove one of an earlier collection. A pipe, or /dev/stderr (a link, perhaps to a file), stays."""
+    if os.path.isfile(path) and not os.path.islink(path):
         with contextlib.suppress(OSError):
             os.unlink(path)
 
