@@ -11,72 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from made_session import RING_FULL, Script, batch
 
 from fyke.capture import run as module
 from fyke.capture.loss import Gap
 from fyke.capture.run import Run
 from fyke.capture.stopping import Command, StopSignals
 from fyke.errors import RunError, UsageError
-from fyke.events.schema import arrow_schema
-
-RING_FULL = Gap(1, 2, "ring_full", 3, "net:netif_rx", "raw_tracepoint", 0)
-
-
-def batch(*times: int) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist([{"timestamp_ns": t} for t in times], schema=arrow_schema())
-
-
-class Loss:
-    lost_events = 4
-
-    def by_probe(self) -> str:
-        return "[]"
-
-
-class Script:
-    """A session: each look does the next step. A step is a batch, or something to do first.
-
-    It is its own rings, too.
-    """
-
-    def __init__(
-        self, *steps: Any, rest: tuple[pa.RecordBatch, ...] = (), gaps: tuple[list[Gap], ...] = ()
-    ) -> None:
-        self.steps = list(steps)
-        self.rest = rest
-        self.losses = list(gaps)
-        self.loss = Loss()
-        self.more = False
-        self.late = 0
-        self.watched: list[int] = []
-        self.flushed: list[bool] = []
-        self.stopped = False
-
-    @property
-    def rings(self) -> Script:
-        return self
-
-    def watch(self, fd: int) -> None:
-        os.fstat(fd)
-        self.watched.append(fd)
-
-    def wait(self, seconds: float) -> None:
-        assert seconds > 0
-        assert self.steps, "nothing ends this collection"
-
-    def poll(self, *, flush: bool) -> pa.RecordBatch | None:
-        self.flushed.append(flush)
-        step = self.steps.pop(0)
-        if callable(step):
-            return step()  # type: ignore[no-any-return]
-        return step
-
-    def gaps(self) -> list[Gap]:
-        return self.losses.pop(0) if self.losses else []
-
-    def stop(self) -> Iterator[pa.RecordBatch]:
-        self.stopped = True
-        yield from self.rest
 
 
 @pytest.fixture

@@ -1,0 +1,40 @@
+"""Plans for made-up kernels, and what is looked at in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from made_kernel import made_kernel
+
+from fyke.capture.plan import Options, Plan, PlannedProbe, make_plan
+from fyke.errors import FykeError
+from fyke.kernel.view import LiveKernel
+
+RX, TX, DROP, CONSUME = "net:netif_receive_skb", "net:net_dev_start_xmit", "skb:kfree_skb", "skb:consume_skb"
+COLLECTORS = ["skb-tracking", "skb-drop", "skb", "ns", "dev"]
+USUAL = {"skb_tracking", "packet", "vlan_accel", "netns", "dev"}
+NO_GSO = "skb-tracking: can't see which packet GSO segments were cut from"
+
+
+def planned(
+    kernel: LiveKernel | None = None, cpus: int = 2, online: tuple[int, ...] | None = None, **options: Any
+) -> Plan:
+    return make_plan(Options(**options), kernel or made_kernel(), cpus, online)
+
+
+def probes(plan: Plan) -> dict[str, PlannedProbe]:
+    assert len({p.symbol for p in plan.probes}) == len(plan.probes)
+    return {p.symbol: p for p in plan.probes}
+
+
+def asked(plan: Plan) -> dict[str, PlannedProbe]:
+    return {symbol: probe for symbol, probe in probes(plan).items() if not probe.internal}
+
+
+def refused(kernel: LiveKernel | None = None, **options: Any) -> FykeError:
+    with pytest.raises(FykeError) as caught:
+        planned(kernel, **options)
+    assert caught.value.exit_code == 2
+    assert caught.value.message.isprintable()
+    return caught.value

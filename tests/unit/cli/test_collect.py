@@ -1,0 +1,307 @@
+"""`fyke collect` on a made-up kernel: every mistake, and the plan it shows."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_session import on_made_kernel
+
+from fyke.cli.main import main
+from fyke.kernel import tracepoints
+
+RX, TX, DROP = "net:netif_receive_skb", "net:net_dev_start_xmit", "skb:kfree_skb"
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    on_made_kernel(monkeypatch, tmp_path)
+
+
+MISTAKES: list[tuple[str, list[str], str, str]] = [
+    # what, arguments, the sentence, (the beginning of) the hint
+    ("collector", ["-c", "skb,nope"], "unknown collector 'nope'", "collectors: auto, skb-tracking"),
+    ("no collector", ["-c", ""], "unknown collector ''", "collectors: auto"),
+    ("collector missing", ["-c", "skb,,dev"], "unknown collector ''", "collectors: auto"),
+    (
+        "probe option",
+        ["-p", "ip_rcv/stakk"],
+        "unknown probe option 'stakk' in 'ip_rcv/stakk'",
+        "options: stack",
+    ),
+    (
+        "probe type",
+        ["-p", "kr:ip_rcv"],
+        "probe type kretprobe in 'kr:ip_rcv' is not available yet",
+        "use one of: ",
+    ),
+    ("no probe", ["-p", ""], "probe '' names no target", "write [TYPE:]TARGET"),
+    (
+        "function",
+        ["-p", "ip_rvc"],
+        "ip_rvc is inlined, in a module that isn't loaded, or not in this kernel",
+        "near: ip_rcv",
+    ),
+    (
+        "tracepoint",
+        ["-p", "tp:net:kfree_skb"],
+        "there is no tracepoint net:kfree_skb, but skb:kfree_skb",
+        "",
+    ),
+    ("pattern", ["-p", "zz*"], "nothing here matches zz*", "patterns match whole names"),
+    (
+        "useless probe",
+        ["-c", "skb", "-p", "dev_open"],
+        "no enabled collector (skb) can take anything from dev_open: "
+        "its arguments are (struct net_device *, int)",
+        "a probe needs an argument",
+    ),
+    ("nothing to do", ["-c", "dev"], "there is no probe to collect from", "name one with -p"),
+    (
+        "section",
+        ["--skb-sections", "meta,vlan"],
+        "unknown --skb-sections value 'vlan'",
+        "values: meta, dataref, gso",
+    ),
+    ("no section", ["--skb-sections", ""], "unknown --skb-sections value ''", "values: meta, dataref, gso"),
+    ("snaplen 0", ["--snaplen", "0"], "--snaplen 0 is not between 1 and 2048", ""),
+    ("snaplen -1", ["--snaplen", "-1"], "--snaplen -1 is not between 1 and 2048", ""),
+    ("snaplen 2049", ["--snaplen", "2049"], "--snaplen 2049 is not between 1 and 2048", ""),
+    (
+        "snaplen x",
+        ["--snaplen", "x"],
+        "argument --snaplen: invalid int value: 'x'",
+        "see: fyke collect --help",
+    ),
+    ("no snaplen", ["--snaplen"], "argument --snaplen: expected one argument", "see: fyke collect --help"),
+    ("max 0", ["--max-probes", "0"], "--max-probes 0 is less than 1", ""),
+    ("max", ["--max-probes", "2"], "9 probes are more than --max-probes 2", "narrow the pattern or raise it"),
+    ("buffer", ["--buffer", "64"], "--buffer: '64' is not a size", "write a whole number and a unit"),
+    ("buffer 0", ["--buffer", "0M"], "--buffer: '0M' is not a usable size", "write something between"),
+    (
+        "buffer big",
+        ["--buffer", "5GiB"],
+        "--buffer 5368709120 is more than rings can have: 2 GiB for each of 2 CPUs",
+        "",
+    ),
+    (
+        "rotate",
+        ["--out-rotate", "1XB"],
+        "--out-rotate: '1XB' is not a size",
+        "write a whole number and a unit",
+    ),
+    ("stop 0", ["--stop-after", "0"], "--stop-after 0 is less than 1", ""),
+    ("stop -5", ["--stop-after", "-5"], "--stop-after -5 is less than 1", ""),
+    ("stop x", ["--stop-after", "1.5"], "argument --stop-after: invalid int value: '1.5'", "see: "),
+    ("json", ["--json"], "--json goes with --dry-run", "write events as JSON with -o FILE.json"),
+    ("out format", ["--out-format", "xml"], "argument --out-format: invalid choice: 'xml'", "see: "),
+    ("format", ["--format", "one-line"], "argument --format: invalid choice: 'one-line'", "see: "),
+    ("color", ["--color", "yes"], "argument --color: invalid choice: 'yes'", "see: "),
+    ("unknown option", ["--frobnicate"], "unrecognized arguments: --frobnicate", "see: fyke collect --help"),
+    ("abbreviated option", ["--snap", "9"], "unrecognized arguments: --snap 9", "see: fyke collect --help"),
+    ("argument", ["ip_rcv"], "unrecognized arguments: ip_rcv", "see: fyke collect --help"),
+    (
+        "ready file",
+        ["--ready-file", "no/ready"],
+        "can't write --ready-file no/ready: No such file or directory",
+        "",
+    ),
+    ("ready folder", ["--ready-file", "."], "can't write --ready-file .: Is a directory", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES]
+)
+def test_a_mistake_is_one_sentence_and_leaves_files_alone(
+    arguments: list[str], message: str, hint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["collect", "-o", "old.arrow", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    said = err.splitlines()
+    assert said[0].startswith(f"error: {message}")
+    assert len(said) == 1 + (len(said) == 2 and said[1].startswith("hint: "))
+    assert said[1:] if hint else True
+    assert "".join(said[1:]).removeprefix("hint: ").startswith(hint)
+    assert os.listdir(tmp_path) == ["old.arrow"]
+    assert (tmp_path / "old.arrow").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out-rotate", "1MB"], "--out-rotate needs --out"),
+        (["--out-format", "json"], "--out-format needs --out"),
+        (["--print"], "--print needs --out"),
+    ],
+)
+def test_options_of_a_file_need_one(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["collect", *arguments]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"error: {message}"
+
+
+def test_typing_mistakes_are_found_where_there_is_no_kernel_to_speak_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nothing() -> Any:
+        raise AssertionError("the kernel was asked")
+
+    monkeypatch.setattr("fyke.kernel.view.LiveKernel", lambda: None)
+    monkeypatch.setattr("fyke.kernel.tracepoints.available_events", nothing)
+    needs_kernel = {"function", "tracepoint", "pattern", "useless probe", "nothing to do", "max"}
+    for name, arguments, message, _ in MISTAKES:
+        if name not in needs_kernel:
+            assert main(["collect", "-o", "old.arrow", *arguments]) == 2, name
+            assert f"error: {message}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file or directory"), ValueError("no list")])
+def test_a_machine_that_does_not_list_its_cpus(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> Any:
+        raise error
+
+    monkeypatch.setattr("fyke.kernel.machine.possible_cpus", fails)
+    assert main(["collect"]) == 2
+    assert capsys.readouterr().err == f"error: the list of CPUs can't be read: {error}\nhint: mount /sys\n"
+
+
+def test_old_names_of_skb_sections_have_no_effect(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["collect", "--dry-run", "--json", "--skb-sections", "tcp,gso,ns"]) == 0
+    out, err = capsys.readouterr()
+    assert err == "warning: --skb-sections tcp has no effect\nwarning: --skb-sections ns has no effect\n"
+    sections = {s["name"] for s in json.loads(out)["record"]["sections"]}
+    assert sections >= {"skb_gso", "packet"}
+    assert "skb_meta" not in sections
+
+
+# The plan
+
+
+def test_the_plan_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["-c", "skb-tracking,dev", "-p", "ip_rcv/stack", "-p", "tp:net:*", "--buffer", "8M"]
+    assert main(["collect", "--dry-run", *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert (
+        out
+        == """\
+collectors: skb-tracking, dev
+probes:
+  kprobe_multi ip_rcv [stack] (ip_rcv/stack): skb_tracking, dev
+  raw_tracepoint net:net_dev_start_xmit (tp:net:*): skb_tracking, dev
+  raw_tracepoint net:netif_receive_skb (tp:net:*): skb_tracking, dev
+  kprobe_multi skb_free_head [free] (for skb-tracking): nothing recorded
+  kprobe_multi kfree_skb_partial [free_if_stolen] (for skb-tracking): nothing recorded
+  kprobe_multi pskb_expand_head [expand] (for skb-tracking): nothing recorded
+  kprobe_multi skb_gro_receive [merge] (for skb-tracking): skb_tracking
+  kprobe_multi skb_gro_receive_list [merge] (for skb-tracking): skb_tracking
+  kprobe_multi napi_skb_free_stolen_head [free] (for skb-tracking): nothing recorded
+  fexit __skb_gso_segment (for skb-tracking): nothing recorded
+record: 112 bytes: header at 0, skb_tracking at 48, dev at 88
+memory: 8.0 MiB in 2 ring(s), each with room for 34952 records; 8.0 MiB for tracking; 15.9 MiB for stacks
+note: tp:net:*: 1 of 3 matches left out, no collector takes data there
+"""
+    )
+
+
+def test_the_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["-c", "skb", "-p", TX, "-p", "ip_output", "--snaplen", "64", "--buffer", "8M"]
+    assert main(["collect", "--dry-run", "--json", *arguments]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "collectors": ["skb"],
+        "probes": [
+            {
+                "symbol": TX,
+                "mechanism": "raw_tracepoint",
+                "asked": [TX],
+                "sections": ["vlan_accel", "packet"],
+                "arguments": {"skb": 0, "dev": 1},
+                "flags": [],
+            },
+            {
+                "symbol": "ip_output",
+                "mechanism": "kprobe_multi",
+                "asked": ["ip_output"],
+                "sections": ["vlan_accel", "packet"],
+                "arguments": {"net": 0, "skb": 2},
+                "flags": [],
+            },
+        ],
+        "gso_lineage": False,
+        "record": {
+            "bytes": 128,
+            "sections": [{"name": "vlan_accel", "offset": 48}, {"name": "packet", "offset": 56}],
+        },
+        "memory": {
+            "rings": 8 << 20,
+            "ring": 4 << 20,
+            "cpus": 2,
+            "records_per_ring": (4 << 20) // 136,
+            "tracking": 0,
+            "stacks": 0,
+        },
+        "notes": [],
+    }
+
+
+def test_a_plan_touches_no_file(tmp_path: Path) -> None:
+    (tmp_path / "ready").write_text("stale")
+    assert (
+        main(["collect", "--dry-run", "-o", "old.arrow", "--ready-file", "ready", "--cmd", "touch made"]) == 0
+    )
+    assert sorted(os.listdir(tmp_path)) == ["old.arrow", "ready"]
+    assert (tmp_path / "old.arrow").read_bytes() == b"precious"
+
+
+# tracefs
+
+
+@contextmanager
+def _mounting(log: list[str]) -> Iterator[None]:
+    log.append("mounted")
+    yield
+    log.append("unmounted")
+
+
+@pytest.mark.parametrize(
+    ("readable", "allowed", "expected"),
+    [(True, True, []), (False, True, ["mounted", "unmounted"]), (False, False, []), (True, False, [])],
+)
+def test_tracefs_is_mounted_only_when_needed_and_allowed(
+    readable: bool, allowed: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def events() -> frozenset[str]:
+        if readable:
+            return frozenset({RX})
+        raise PermissionError(1, "Operation not permitted")
+
+    log: list[str] = []
+    monkeypatch.setattr(tracepoints, "available_events", events)
+    monkeypatch.setattr(tracepoints, "mounted_tracefs", lambda: _mounting(log))
+    assert main(["collect", "--dry-run", *(["--allow-system-changes"] if allowed else [])]) == 0
+    assert log == expected
+
+
+def test_a_mount_that_fails_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> Any:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(tracepoints, "available_events", fails)
+    monkeypatch.setattr(tracepoints, "mounted_tracefs", fails)
+    assert main(["collect", "--dry-run", "--allow-system-changes"]) == 2
+    assert capsys.readouterr().err == (
+        "error: tracefs can't be mounted: Operation not permitted\n"
+        "hint: run it as root, or leave --allow-system-changes out\n"
+    )
