@@ -1,0 +1,1 @@
+"""Measurements of fyke on the machine at hand: `python -m bench`, see README.md."""

@@ -1,0 +1,109 @@
+"""What a hit costs in the kernel: nanoseconds of BPF by its own statistics, against an empty program's."""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.collecting import TRACEPOINTS, collecting
+from bench.report import Line, median, spread
+from bench.wire import Wire, wire
+from fyke.kernel import syscall_bpf
+from fyke.kernel.syscalls import number_of, syscall
+
+# what is measured -> options of `fyke collect`
+ISSUE = "skb+tracking+dev+ns"
+_ALL = ("-c", "skb,skb-tracking,dev,ns")
+COLLECTIONS = {
+    "dev": ("-c", "dev"),
+    "dev+ns": ("-c", "dev,ns"),
+    "skb": ("-c", "skb"),
+    "skb-tracking": ("-c", "skb-tracking"),
+    ISSUE: _ALL,
+    "all sections": (*_ALL, "--skb-sections", "all"),
+    "all sections, stack": (*_ALL, "--skb-sections", "all", "--stack"),
+}
+AIM_RATIO = 12  # of ISSUE to an empty program
+_BPF_ENABLE_STATS = 32
+
+
+@contextmanager
+def statistics_on() -> Iterator[None]:
+    """Have the kernel measure programs, as sysctl kernel.bpf_stats_enabled does, for as long as a descriptor
+    is open: whatever ends this process ends that too (BPF_ENABLE_STATS in linux/bpf.h, Linux 5.8).
+    """
+    fd = syscall(number_of("bpf"), _BPF_ENABLE_STATS, struct.pack("=I", 0), 4)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def measure(*, quick: bool) -> Iterator[Line]:
+    """Measure each collection several times, each time beside the empty program: noise hits both."""
+    rounds, packets = (1, 3_000) if quick else (7, 60_000)
+    costs: dict[str, list[_Cost]] = defaultdict(list)
+    empty: list[float] = []
+    with statistics_on(), wire() as net, tempfile.TemporaryDirectory(prefix="fyke-bench-") as folder:
+        for _ in range(rounds):
+            for name in (ISSUE,) if quick else COLLECTIONS:
+                before = _empty_ns(net, packets)
+                empty.append(before)
+                costs[name].append(_cost(net, packets, Path(folder), COLLECTIONS[name], before))
+    yield Line("empty program, per run", median(empty), "ns", note=spread(empty))
+    for name, found in costs.items():
+        aim = AIM_RATIO if name == ISSUE else None
+        per_run, per_event = ([getattr(c, key) for c in found] for key in ("per_run", "per_event"))
+        lost = sum(c.lost for c in found)
+        note = f"{spread(per_run)}{f', {lost} events lost' if lost else ''}"
+        yield Line(f"{name}, per run", median(per_run), "ns", note=note)
+        yield Line(f"{name}, per run", median([c.run_ratio for c in found]), "x empty", at_most=aim)
+        runs = f"{median([c.runs_per_event for c in found]):.2f} runs an event"
+        yield Line(f"{name}, per event", median(per_event), "ns", note=runs)
+        yield Line(f"{name}, per event", median([c.event_ratio for c in found]), "x empty")
+
+
+class _Cost:
+    """One round of one collection. Tracking's own probes run too: they are in both figures."""
+
+    def __init__(self, ns: int, runs: int, events: int, lost: int, empty: float) -> None:
+        self.lost = lost
+        self.per_run = ns / runs
+        self.per_event = ns / events
+        self.runs_per_event = runs / events
+        self.run_ratio = self.per_run / empty
+        self.event_ratio = self.per_event / empty
+
+
+def _cost(net: Wire, packets: int, folder: Path, options: tuple[str, ...], empty: float) -> _Cost:
+    with collecting(folder, *options) as collection:
+        net.send(packets // 10)  # caches, and the tracking map, are as in the middle of a long run
+        ns, runs = collection.program_time()
+        net.send(packets)
+        ns_after, runs_after = collection.program_time()
+        ended = collection.stop()
+    if not ended.adds_up:
+        raise RuntimeError(f"{ended.hits} hits are not {ended.events} events and {ended.lost} lost")
+    return _Cost(ns_after - ns, runs_after - runs, 2 * packets, ended.lost, empty)
+
+
+def _empty_ns(net: Wire, packets: int) -> float:
+    """Return nanoseconds per run of a program that does nothing, at the same tracepoints, in such a flood."""
+    program = syscall_bpf.prog_load(syscall_bpf.PROG_TYPE_RAW_TRACEPOINT, syscall_bpf.RETURN_0)
+    links: list[int] = []
+    try:
+        for name in TRACEPOINTS:
+            links.append(syscall_bpf.raw_tracepoint_open(program, name.partition(":")[2]))
+        net.send(packets // 10)
+        before = syscall_bpf.prog_info(program)
+        net.send(packets)
+        after = syscall_bpf.prog_info(program)
+    finally:
+        for fd in (*links, program):
+            os.close(fd)
+    return (after.run_time_ns - before.run_time_ns) / (after.run_cnt - before.run_cnt)

@@ -1,0 +1,108 @@
+"""How many events a second reach the file without loss, at what cost to fyke's own process."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.collecting import TRACEPOINTS, Ended, collecting
+from bench.report import Line, median, spread
+from bench.wire import Sent, Wire, wire
+
+OPTIONS = ("-c", "skb,skb-tracking,dev,ns")
+MORE = (*TRACEPOINTS, "net:net_dev_queue", "net:netif_rx")
+AIM_RATE, AIM_CPU_US, AIM_PEAK_MB = 400_000, 1.2, 150
+_TRIES = 6
+_SECONDS = 6  # of one flood, after the first
+_LESS = 0.85  # the next rate to try after one at which events were lost
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """One collection under one flood."""
+
+    sent: Sent
+    ended: Ended
+    probes: int
+
+    @property
+    def rate(self) -> float:
+        """Events per second. Those of the flood alone, which are all but a handful."""
+        return self.sent.packets * self.probes / self.sent.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        return self.ended.cpu_seconds / self.ended.events * 1e6
+
+
+@dataclass(frozen=True)
+class _Load:
+    """A way to flood. probes: tracepoints that record each packet. main: the one that the aims are for."""
+
+    what: str
+    senders: int
+    probes: tuple[str, ...] = TRACEPOINTS
+    main: bool = False
+
+
+def measure(*, quick: bool) -> Iterator[Line]:
+    """Flood as fast as the senders can; where events are lost, slower, until none is."""
+    rounds, packets = (1, 20_000) if quick else (5, 800_000)
+    cpus = len(os.sched_getaffinity(0))
+    loads = [_Load("one sender", 1, main=True)]
+    if not quick:
+        loads.append(_Load(f"{cpus} senders", cpus))
+        loads.append(_Load("one sender, 4 tracepoints", 1, MORE))
+    with wire() as net, tempfile.TemporaryDirectory(prefix="fyke-bench-") as folder:
+        alone = [2 * sent.packets / sent.seconds for sent in (net.send(packets) for _ in range(rounds))]
+        yield Line("without fyke, one sender: 2 x packets", median(alone), "per second", note=spread(alone))
+        for load in loads:
+            yield from _lines(_lossless(net, Path(folder), packets, rounds, load), load)
+
+
+def _lines(flows: list[_Flow], load: _Load) -> Iterator[Line]:
+    rates, cpu = [f.rate for f in flows], [f.cpu_us for f in flows]
+    peak = max(f.ended.peak_bytes for f in flows) / 1e6
+    last = flows[-1].ended
+    proof = f"{last.hits} hits = {last.events} written + {last.lost} lost"
+    note = "; ".join(filter(None, (spread(rates), proof)))
+    if last.lost:
+        note = f"lost at every rate down to {min(rates):.0f}: {last.causes}"
+    yield Line(f"{load.what}: events without loss", 0 if last.lost else median(rates), "events/s",
+               at_least=AIM_RATE if load.main else None, note=note)  # fmt: skip
+    yield Line(f"{load.what}: CPU of fyke, ring to file", median(cpu), "us/event",
+               at_most=AIM_CPU_US if load.main else None, note=spread(cpu))  # fmt: skip
+    yield Line(f"{load.what}: peak memory beside the rings", peak, "MB",
+               at_most=AIM_PEAK_MB if load.main else None,
+               note=f"rings, mapped twice: {last.ring_bytes / 1e6:.0f} MB")  # fmt: skip
+
+
+def _lossless(net: Wire, folder: Path, packets: int, rounds: int, load: _Load) -> list[_Flow]:
+    """Return rounds at the highest rate tried at which none lost anything; else the last, with loss."""
+    rate = 0.0
+    for _ in range(_TRIES):
+        flows: list[_Flow] = []
+        while len(flows) < rounds:
+            flows.append(_flow(net, folder, packets, rate, load))
+            if flows[-1].ended.lost:
+                break
+        else:
+            return flows
+        reached = flows[-1].sent.packets / flows[-1].sent.seconds
+        rate = _LESS * reached
+        packets = min(packets, int(reached * _SECONDS))
+    return flows
+
+
+def _flow(net: Wire, folder: Path, packets: int, rate: float, load: _Load) -> _Flow:
+    with collecting(folder, *OPTIONS, tracepoints=load.probes) as collection:
+        sent = net.send(packets, rate=rate, senders=load.senders)
+        ended = collection.stop()
+    if not ended.adds_up:
+        raise RuntimeError(f"{ended.hits} hits are not {ended.events} events and {ended.lost} lost")
+    if ended.events + ended.lost < sent.packets * len(load.probes):
+        raise RuntimeError(f"{sent.packets} packets gave only {ended.events} events and {ended.lost} lost")
+    return _Flow(sent, ended, len(load.probes))

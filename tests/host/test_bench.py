@@ -1,0 +1,38 @@
+"""The measurements work, and leave nothing behind. How fast anything is can't be told here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+NAMES = ("kernel", "throughput", "stages", "file", "text", "start")
+
+pytestmark = pytest.mark.host_only
+
+
+def bench(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench", *words]
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_quick_measures_everything() -> None:
+    done = bench("--quick", "--json")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert tuple(dict.fromkeys(line["name"] for line in lines)) == NAMES
+    zero = [line["what"] for line in lines if line["value"] <= 0 and line["what"] != "wait"]
+    assert not zero, "nothing of this costs nothing"
+    assert all(line["unit"] for line in lines)
+    spaces = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    assert "fyke-bench-" not in spaces
+
+
+def test_an_unknown_name_is_refused() -> None:
+    done = bench("nothing")
+    assert done.returncode == 2
+    assert "nothing" in done.stderr
