@@ -116,17 +116,20 @@ def _fixed(values: npt.NDArray[Any]) -> pa.Array:
 def _binary(
     data: npt.NDArray[np.uint8], lengths: npt.NDArray[np.uint32], here: npt.NDArray[np.bool_] | None
 ) -> pa.Array:
-    """Cut each row of `data` to its length. Every second element of an array of (bytes, rest) pairs is
-    taken, so that the copying is Arrow's."""
+    """Cut each row of `data`, a member of each record, to its length.
+
+    The records themselves are given to Arrow as one array of (bytes, all up to the next bytes) pairs, of which
+    it takes every second element: that is the only copy, and it is Arrow's.
+    """
     count, width = data.shape
-    flat = np.ascontiguousarray(data).reshape(-1)
+    stride = data.strides[0]
+    flat = np.lib.stride_tricks.as_strided(data, ((count - 1) * stride + width,), (1,), writeable=False)
     kept = lengths if here is None else np.where(here, lengths, 0)
-    kept = np.minimum(kept, width)
-    offsets = np.empty(2 * count + 1, np.int64)
-    offsets[0::2] = np.arange(count + 1) * width
-    offsets[1::2] = offsets[0:-1:2] + kept
+    offsets = np.empty(2 * count, np.int64)
+    offsets[0::2] = np.arange(0, count * stride, stride)
+    offsets[1::2] = offsets[0::2] + np.minimum(kept, width)
     pairs = pa.Array.from_buffers(
-        pa.large_binary(), 2 * count, [None, pa.py_buffer(offsets), pa.py_buffer(flat)]
+        pa.large_binary(), 2 * count - 1, [None, pa.py_buffer(offsets), pa.py_buffer(flat)]
     )
     return pairs.take(pa.array(np.arange(0, 2 * count, 2))).cast(pa.binary())
 
