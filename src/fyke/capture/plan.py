@@ -134,8 +134,8 @@ class Plan:
 
     @property
     def ring_sizes(self) -> tuple[int, ...]:
-        """Size of each possible CPU's ring. Many machines could have far more CPUs than they have: those get a
-        page, which counts what is lost there should they come."""
+        """Size of each possible CPU's ring. Many machines could have far more CPUs than they have: those get
+        a page, which counts what is lost there should they come."""
         return tuple(self.ring_bytes if cpu in self.online else mmap.PAGESIZE for cpu in range(self.cpus))
 
     @property
