@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fyke.capture.probe_spec import ProbeSpec, parse_probe
@@ -112,6 +112,7 @@ def test_types_that_come_later_are_named(text: str, kind: str) -> None:
 PIECES = ("k", "tp", ":", ":", "/", ",", "stack", "*", "ip_rcv", ".", " ", "\0", "é", "\u202e", "u", "nope")
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES)).map("".join))
 def test_any_text_is_a_probe_or_a_mistake(text: str) -> None:
     mistake: FykeError | None = None

@@ -130,6 +130,25 @@ def test_no_more_than_so_many_at_a_time(made: MadeRing, ring: Ring, monkeypatch:
     assert [stopped for _, stopped in found] == [True, True, False, False]
 
 
+def test_looking_again_at_once_is_for_what_was_left_not_for_what_is_being_written(
+    made: MadeRing, ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rings, "MAX_RECORDS", 4)
+    for number in range(6):
+        made.put(number, number)
+    ring.take()
+    assert ring.more
+    busy = made.reserve(6, 6)
+    for number in range(7, 12):
+        made.put(number, number)
+    assert (numbers(ring.take()[0]), ring.more) == ([4, 5], False)
+    assert (ring.take(), ring.more) == ((None, True), False)
+    assert busy is not None
+    made.commit(busy)
+    assert (numbers(ring.take()[0]), ring.more) == ([6, 7, 8, 9], True)
+    assert (numbers(ring.take()[0]), ring.more) == ([10, 11], False)
+
+
 def test_a_closed_ring_leaves_no_mapping(made: MadeRing) -> None:
     reader = Ring(made.fd, made.size, RECORD_BYTES)
     made.put(1, 1)

@@ -39,7 +39,12 @@ def go(script: Script, signals: StopSignals, **settings: Any) -> tuple[Run, list
     """Run the script; return the run and the rows that were written."""
     rows: list[dict[str, Any]] = []
     session: Any = script
-    run = Run(session, lambda taken: rows.extend(taken.to_pylist()), signals, **settings)
+
+    def sink(taken: pa.RecordBatch) -> None:
+        assert len(taken), "nothing was written"
+        rows.extend(taken.to_pylist())
+
+    run = Run(session, sink, signals, **settings)
     run.go()
     return run, rows
 
