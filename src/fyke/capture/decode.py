@@ -118,8 +118,8 @@ def _binary(
 ) -> pa.Array:
     """Cut each row of `data`, a member of each record, to its length.
 
-    The records themselves are given to Arrow as one array of (bytes, all up to the next bytes) pairs, of which
-    it takes every second element: that is the only copy, and it is Arrow's.
+    The records themselves are given to Arrow as an array of (bytes, all up to the next bytes) pairs, of which
+    every second element is taken: that is the only copy, and it is Arrow's.
     """
     count, width = data.shape
     stride = data.strides[0]

@@ -152,20 +152,16 @@ class Rings:
         if not self._waiting:
             return None
         records = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
-        stamps = _timestamps(records)
-        order = np.argsort(stamps, kind="stable")
+        records, stamps = _in_order(records)
+        count = len(stamps)
         if limit_ns is not None:
             # Of the stamps' own type: else all of them are compared as float64, which is inexact above 2**53.
-            count = int(np.searchsorted(stamps, np.uint64(max(limit_ns, 0)), sorter=order))
-            self._waiting = [records[order[count:]]] if count < len(order) else []
-            order = order[:count]
-        else:
-            self._waiting = []
-        if not order.size:
+            count = int(np.searchsorted(stamps, np.uint64(max(limit_ns, 0))))
+        self._waiting = [records[count:]] if count < len(stamps) else []
+        if not count:
             return None
-        result = records[order]
-        self._note_late(_timestamps(result))
-        return result
+        self._note_late(stamps[:count])
+        return records[:count]
 
     def _note_late(self, stamps: npt.NDArray[np.uint64]) -> None:
         if int(stamps[0]) < self._newest_given_ns:
@@ -190,6 +186,15 @@ def _take(ring: Ring, wait_seconds: float) -> tuple[Bytes2D | None, bool]:
             if time.monotonic() >= until:
                 return None, True
             time.sleep(0.001)
+
+
+def _in_order(records: Bytes2D) -> tuple[Bytes2D, npt.NDArray[np.uint64]]:
+    """Return records in order of time, and their times; nothing is copied when they are so already."""
+    stamps = _timestamps(records)
+    if (stamps[1:] >= stamps[:-1]).all():
+        return records, stamps
+    order = np.argsort(stamps, kind="stable")
+    return records.take(order, axis=0), stamps[order]
 
 
 def _timestamps(records: Bytes2D) -> npt.NDArray[np.uint64]:
