@@ -86,7 +86,7 @@ test: setup check bpf test-unit test-host test-vm
 .PHONY: test-unit
 test-unit: venv
 	$(call say,TEST,unit)
-	$(Q)$(PYTEST) tests/unit
+	$(Q)$(PYTEST) tests/unit tests/vm
 
 # The report is read by the matrix: a test skipped here and in every guest is a test that nobody runs.
 .PHONY: test-host

@@ -10,10 +10,9 @@ cd "$(dirname "$0")/.."
 # use:   libbpf1, less (the pager)
 # check: clang-format
 # host:  iproute2 iputils-ping nftables tcpdump ethtool bpftool
-# vm:    qemu-system-x86 kmod udev busybox-static zstd xz-utils (to boot), dpkg-dev and the keyring (to fetch kernels)
-PACKAGES='bpftool busybox-static ca-certificates clang clang-format debian-archive-keyring dpkg-dev ethtool iproute2
-    iputils-ping kmod less libbpf-dev libbpf1 linux-libc-dev llvm nftables python3 python3-venv qemu-system-x86 tcpdump
-    udev xz-utils zstd'
+# vm:    qemu-system-x86 kmod busybox-static (to boot), debian-archive-keyring (to fetch kernels)
+PACKAGES='bpftool busybox-static ca-certificates clang clang-format debian-archive-keyring ethtool iproute2 iputils-ping
+    kmod less libbpf-dev libbpf1 linux-libc-dev llvm nftables python3 python3-venv qemu-system-x86 tcpdump'
 
 say() { printf '  %-7s %s\n' "$1" "$2"; }
 

@@ -149,7 +149,7 @@ def test_a_full_queue_drops() -> None:
         with slow_queue(pair.a, limit_bytes=3000):
             traffic.udp_send(pair.a, pair.b.v4, *[b"x" * 1000] * 20)
             queue = queues(pair.a.ns, pair.a.dev)["tbf"]
-    assert queue["drops"] + queue["qlen"] + queue["packets"] == 20
+    assert queue["drops"] + queue["qlen"] + queue["packets"] >= 20  # and what the kernel itself had to say
     assert queue["drops"] >= 15
 
 

@@ -1,21 +1,30 @@
 #!/bin/sh
-# What a guest does once it has booted: makes the machine's files quick to read, then runs the script that was left in
-# the results folder. usage: guest.sh FOLDER...   (what Python and the tests are read from; THERE=HERE for a copy)
-set -u
-options=version=9p2000.L,trans=virtio,msize=524288
-
-# The root file system is 9p without a cache: each import of Python asks the host for hundreds of files again, in 4 s.
-# The same files over a mount that may cache (nothing changes them meanwhile) take 2 s, as a disk image does.
-mkdir -p /run/cached /run/results /run/home
-mount -t 9p -o "ro,cache=loose,$options" cached /run/cached
-for folder in "$@"; do
-    mount --bind "/run/cached${folder%%=*}" "${folder#*=}"
+# The first process of a guest, in this machine's files under an overlay.
+# usage: guest.sh MODULES SCRIPT [COPY FOLDER]...
+#   MODULES  the kernel's lib/modules      SCRIPT  to run      COPY FOLDER  show a folder's copy in its place
+modules=$1 script=$2
+shift 2
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export HOME=/run/home TMPDIR=/run/tmp LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+mkdir -p /dev/pts /dev/shm /lib/modules /run/home /run/lock /run/netns /run/tmp
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t debugfs debugfs /sys/kernel/debug
+mount -t tracefs tracefs /sys/kernel/tracing
+mount -t securityfs securityfs /sys/kernel/security
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+ln -sfn /proc/self/fd /dev/fd
+mount --bind "$modules" /lib/modules
+while [ $# -gt 0 ]; do
+    mount --bind "$1" "$2"
+    shift 2
 done
-mount -t 9p -o "$options" results /run/results
 ip link set lo up
 
-export HOME=/run/home LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PATH="$PATH:/usr/sbin:/sbin"
 echo "guest: ready $(cut -d' ' -f1 /proc/uptime)"
-sh /run/results/run </dev/null
+sh "$script" </dev/null
 echo "guest: exit $?"
 dmesg >/run/results/dmesg
+sync
+exec busybox poweroff -f

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -26,6 +27,8 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 _BUILD = _CHECKOUT / "build"
 _TEST_SECONDS = 240
 """For one test in an emulated kernel, where a second of the host's can be ten."""
+
+_COMPLAINT = re.compile(r"WARNING: CPU|kernel BUG at|Oops:|BUG: (unable|KASAN|scheduling)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,8 @@ def _judge(kernel: Kernel, run: guest.Run, junit: Path, *, whole: bool, update: 
             # 0: all passed, 1: some failed. Anything else, such as no test at all, isn't in the report.
             if run.exit_code not in (0, 1) or not report.all:
                 broken = f"pytest ended with {run.exit_code}"
+            elif complaints := _complaints(junit.with_name("dmesg")):
+                broken = f"the kernel complained: {complaints[0]}"
     if update and whole and not broken:
         write_expected(_expected(kernel), report)
     surprises = [] if broken else skip_surprises(report, read_expected(_expected(kernel)), whole=whole)
@@ -135,6 +140,12 @@ def _judge(kernel: Kernel, run: guest.Run, junit: Path, *, whole: bool, update: 
     for line in surprises:
         _say(kernel, line)
     return Outcome(report, broken, surprises)
+
+
+def _complaints(dmesg: Path) -> list[str]:
+    """Return the lines in which the kernel reports an error of its own; what fyke loads could provoke one."""
+    lines = dmesg.read_text(errors="replace").splitlines() if dmesg.exists() else []
+    return [line for line in lines if _COMPLAINT.search(line)]
 
 
 def _expected(kernel: Kernel) -> Path:
