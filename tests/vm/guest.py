@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import signal
 import subprocess
 import threading
 import time
@@ -55,7 +54,6 @@ def run(kernel: Installed, script: str, results: Path, *, copies: dict[Path, Pat
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        start_new_session=True,
     )
     assert process.stdout
     console = _Console(process.stdout, results / "console.log")
@@ -71,7 +69,7 @@ def run(kernel: Installed, script: str, results: Path, *, copies: dict[Path, Pat
                 why = "went down before the tests ended" if console.came_up else "didn't come up"
     finally:
         if console.is_alive():
-            os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
         process.wait()
     console.join()
     boot = (console.ready_at or time.monotonic()) - started
@@ -117,6 +115,8 @@ def _qemu(kernel: Installed, results: Path) -> list[str]:
         "tsc=reliable"
     )
     return [
+        # However this process ends, the guest doesn't outlive it.
+        *("setpriv", "--pdeathsig", "KILL", "--"),
         *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
         *("-machine", "q35,sata=off,smbus=off", "-smp", "2", "-m", "2G"),
         *(("-accel", "kvm", "-cpu", "host") if fast else ("-accel", "tcg", "-cpu", "max")),

@@ -9,6 +9,7 @@ a test whose skip isn't the expected one. What each guest left is in build/vm/KE
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import guest
 from kernels import FetchError, Kernel, fetch, matrix
@@ -58,14 +60,10 @@ def main() -> int:
         print(f"error: no kernel {', '.join(unknown)} in kernels.toml: {', '.join(known)}", file=sys.stderr)
         return 2
     chosen = [known[name] for name in options.kernels] or list(known.values())
-    copies = _copy_sources()
-    # One guest is one Python most of the time, so that two share two cores; more would wait for each other.
-    with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        outcomes = list(
-            pool.map(
-                lambda kernel: _run(kernel, copies, options.expression, update=options.update_skips), chosen
-            )
-        )
+    _BUILD.mkdir(exist_ok=True)
+    with (_BUILD / "vm.lock").open("w") as lock:
+        _wait_for(lock)
+        outcomes = _run_all(chosen, options.expression, update=options.update_skips)
     everywhere = _skipped_everywhere(outcomes) if len(chosen) == len(known) and not options.expression else []
     for name in everywhere:
         print(f"  FAIL    {name} is skipped on every kernel: nobody runs it", flush=True)
@@ -73,6 +71,21 @@ def main() -> int:
     failed = sum(outcome.failures for outcome in outcomes) + len(everywhere)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
+
+
+def _wait_for(lock: IO[str]) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("  VM      waiting for another run in this checkout to end", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def _run_all(chosen: list[Kernel], expression: str, *, update: bool) -> list[Outcome]:
+    copies = _copy_sources()
+    # One guest is one Python most of the time, so that two share two cores; more would wait for each other.
+    with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
+        return list(pool.map(lambda kernel: _run(kernel, copies, expression, update=update), chosen))
 
 
 def _copy_sources() -> dict[Path, Path]:
