@@ -19,7 +19,6 @@ T ?=
 VENV := .venv/bin
 PYTEST := $(VENV)/python -m pytest -q -p no:cacheprovider $(if $(T),-k '$(T)')
 BPF_SOURCES := src/fyke/bpf src/fyke/collectors
-SHELL_SCRIPTS := tools/setup.sh
 export V K
 
 # A tier that can't run here is left out with a word to the user, but fails the CI, where nothing may go missing.
@@ -34,6 +33,7 @@ help:
 	@echo 'make test-unit  no root needed      make test-host  live tests on this kernel (root)'
 	@echo 'make test-vm    the same live tests in Debian kernels 5.10 to the newest: K="6.1 6.12" chooses'
 	@echo 'make bpf        the BPF objects     make format     put the sources in shape'
+	@echo 'make skips      write down which tests each kernel skips'
 	@echo 'make bench      measurements        make clean      remove what was built (.venv stays)'
 	@echo 'T=EXPR runs only tests that match, V=1 shows commands.'
 
@@ -51,8 +51,7 @@ bpf: venv
 
 .PHONY: demo
 demo: setup bpf
-	$(Q)[ "$$(id -u)" = 0 ] || { echo 'error: the demo loads BPF programs and makes network namespaces: sudo make demo' >&2; exit 1; }
-	$(Q)PATH="$$PWD/$(VENV):$$PATH" tools/demo.sh
+	$(Q)tools/demo.sh
 
 # ---- checks
 
@@ -69,7 +68,7 @@ check: venv
 	$(Q)if command -v clang-format >/dev/null; then \
 		[ '$(V)' != 0 ] || printf '  %-7s %s\n' CHECK clang-format; \
 		find $(BPF_SOURCES) -name '*.bpf.[ch]' | xargs clang-format --dry-run -Werror || { echo 'hint: make format' >&2; exit 1; }; \
-	else $(call left_out,clang-format isn$(')t installed); fi
+	else $(call left_out,clang-format is missing); fi
 
 .PHONY: format
 format: venv
@@ -104,9 +103,13 @@ test-vm: venv
 		$(MAKE) --no-print-directory bpf && \
 		$(VENV)/python tests/vm/matrix.py $(K) $(if $(T),-k '$(T)'); fi
 
+.PHONY: skips
+skips: venv bpf
+	$(Q)$(VENV)/python tests/vm/matrix.py --update-skips
+
 .PHONY: bench
 bench: setup bpf
-	$(Q)PATH="$$PWD/$(VENV):$$PATH" $(VENV)/python bench/run.py
+	$(Q)PATH="$$PWD/$(VENV):$$PATH" $(VENV)/python -m bench
 
 .PHONY: clean
 clean:
