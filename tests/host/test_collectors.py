@@ -82,7 +82,10 @@ def test_ipv6() -> None:
     requests = [
         row
         for row in recording.rows
-        if (data := row["packet"]["data"])[12:14] == b"\x86\xdd" and data[20] == 58 and data[54] == 128
+        if row["kernel"]["symbol"] in (RX, TX)
+        and (data := row["packet"]["data"])[12:14] == b"\x86\xdd"
+        and data[20] == 58
+        and data[54] == 128
     ]
     places = [(row["kernel"]["symbol"], row["dev"]["name"]) for row in requests]
     assert places == [(TX, pair.a.dev), (RX, pair.b.dev)] * 2

@@ -18,7 +18,7 @@ def payload_range(ip: bytes, length: int) -> tuple[int, int]:
     return sequence, sequence + length - 20 - (ip[32] >> 4) * 4
 
 
-@pytest.mark.needs("kprobe", "fentry")
+@pytest.mark.needs("fentry")
 def test_segments_know_their_packet() -> None:
     """The device can't segment, so the kernel does between net_dev_queue and net_dev_start_xmit."""
     with two_ns() as pair:
@@ -43,14 +43,14 @@ def test_segments_know_their_packet() -> None:
         assert mine == parent["packet"]["len"] - 14 - 52, "all of it was cut into segments that know it"
 
 
-@pytest.mark.needs("kprobe", "fentry", "veth_gro")
+@pytest.mark.needs("fentry", "veth_gro")
 def test_merged_packets_know_where_they_went() -> None:
     with two_ns() as pair:
         know_each_other(pair.a, pair.b)
         offloads(pair.a, tso=False, gso=True)
         offloads(pair.b, gro=True)
         recording = record(
-            lambda: tcp_transfer(pair.a, pair.b, pair.b.v4, 60_000), probes=(f"tp:{TX}", f"tp:{RX}")
+            lambda: tcp_transfer(pair.a, pair.b, pair.b.v4, 400_000), probes=(f"tp:{TX}", f"tp:{RX}")
         )
     merged = [row for row in recording.rows if row["kernel"]["symbol"] == GRO]
     assert merged

@@ -87,8 +87,7 @@ def test_a_function_of_a_module() -> None:
     """br_handle_frame_finish is the bridge module's; its skb is found through the module's own BTF."""
     with bridged() as (pair, switch):
         inode = switch.inode
-        kernel().__dict__.pop("modules", None)
-        kernel().read_symbols_again()
+        kernel.cache_clear()  # what it knows of modules is older than this one
         recording = record(
             lambda: ping(pair.a, pair.b.v4),
             probes=("k:br_handle_frame_finish", f"tp:{RX}"),

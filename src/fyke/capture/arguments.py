@@ -44,6 +44,6 @@ def argument_slots(params: list[str], kind: str) -> dict[str, int]:
 
 def context_offset(mechanism: str, index: int, machine: str) -> int:
     """Return the byte offset of an argument in the context of a program of this mechanism."""
-    if mechanism == "raw_tracepoint":
-        return index * 8  # struct bpf_raw_tracepoint_args
+    if mechanism in ("raw_tracepoint", "fexit"):
+        return index * 8  # struct bpf_raw_tracepoint_args; a trampoline's arguments and return value
     return _REGISTERS[machine][index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from fyke.capture.load import Loaded
 
 log = logging.getLogger(__name__)
+
+# Errors that say nothing of the one probe: the next ones would meet them too.
+_FOR_ALL = (errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Attached:
@@ -46,12 +50,12 @@ class Attached:
                 self._raw_tracepoint(number)
             elif probe.mechanism == "kprobe":
                 self._kprobe(number)
+            elif probe.mechanism == "fexit":
+                self._fexit(number)
             else:
                 continue
             done += 1
             progress(done, len(probes))
-        if self._loaded.plan.gso_lineage:
-            self._gso()
 
     def _raw_tracepoint(self, number: int) -> None:
         probe = self._loaded.plan.probes[number]
@@ -65,7 +69,7 @@ class Attached:
     def _kprobe(self, number: int) -> None:
         probe = self._loaded.plan.probes[number]
         try:
-            event = perf.open_kprobe(probe.symbol)
+            event = perf.open_kprobe(probe.symbol, min(self._loaded.plan.online))
             self._fds.append(event)
             cookie = number if self._loaded.cookie["kprobe"] else None
             link = perf.attach(event, self._loaded.program_fd(number), cookie)
@@ -82,7 +86,7 @@ class Attached:
                 self._loaded.program_fd(numbers[0]), [probes[n].symbol for n in numbers], numbers
             )
         except OSError as e:
-            if len(numbers) == 1:
+            if len(numbers) == 1 or e.errno in _FOR_ALL:
                 self._failed(numbers[0], e)
                 return
             middle = len(numbers) // 2
@@ -91,17 +95,18 @@ class Attached:
         else:
             self._fds.append(fd)
 
-    def _gso(self) -> None:
+    def _fexit(self, number: int) -> None:
         try:
-            self._fds.append(syscall_bpf.raw_tracepoint_open(self._loaded.gso_fd, None))
+            self._fds.append(syscall_bpf.raw_tracepoint_open(self._loaded.program_fd(number), None))
         except OSError as e:
-            log.warning("skb-tracking: can't see which packet GSO segments were cut from (%s)", e.strerror)
+            self._failed(number, e)
 
     def _failed(self, number: int, error: OSError) -> None:
+        """Give up when what was refused was asked for by name, is needed, or would be refused to all."""
         probe = self._loaded.plan.probes[number]
         reason = error.strerror or str(error)
         named = any("*" not in text for text in probe.asked)
-        if named:
+        if named or error.errno in _FOR_ALL or "FREE" in probe.flags:
             raise RunError(
                 f"can't attach to {probe.symbol} ({probe.mechanism}): {reason}", "see `fyke doctor`"
             )

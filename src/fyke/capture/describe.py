@@ -26,7 +26,6 @@ def plan_facts(plan: Plan, layout: RecordLayout) -> dict[str, Any]:
             }
             for p in plan.probes
         ],
-        "gso_lineage": plan.gso_lineage,
         "record": {
             "bytes": layout.record_bytes,
             "sections": [{"name": name, "offset": offset} for name, offset in layout.offsets.items()],
@@ -51,8 +50,6 @@ def plan_text(facts: dict[str, Any]) -> str:
         flags = f" [{', '.join(f.lower() for f in probe['flags'])}]" if probe["flags"] else ""
         why = ", ".join(probe["asked"]) or "for skb-tracking"
         lines.append(f"  {probe['mechanism']} {probe['symbol']}{flags} ({why}): {takes}")
-    if facts["gso_lineage"]:
-        lines.append("  fexit __skb_gso_segment (for skb-tracking): nothing recorded")
     record, memory = facts["record"], facts["memory"]
     places = ", ".join(f"{s['name']} at {s['offset']}" for s in record["sections"])
     lines.append(f"record: {record['bytes']} bytes: header at 0, {places}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import platform
+import resource
 import struct
 from dataclasses import dataclass
 from importlib import resources
@@ -16,6 +17,7 @@ from fyke.capture import libbpf
 from fyke.capture.arguments import context_offset
 from fyke.capture.layout import RecordLayout, read_layout, struct_dtype
 from fyke.capture.plan import Kernel, Plan, PlannedProbe
+from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import RunError, Unsupported
 from fyke.kernel.btf import Btf
 
@@ -25,11 +27,16 @@ PROGRAMS = {
     "kprobe": "probe_kprobe",
     "kprobe_multi": "probe_kprobe_multi",
 }
-GSO_PROGRAM = "gso_segment"
-# rodata switch, and feature, of mechanisms whose attach cookie carries the probe's number; others are cloned
-COOKIES = {"raw_tracepoint": "raw_tracepoint_cookie", "kprobe": "kprobe_cookie", "kprobe_multi": ""}
+# function whose return tracking looks at -> its enumerator in enum exit_id, and program without `exit_`
+EXITS = {e.symbol: e.exit for e in tracking.EXITS}
+# rodata switch, and feature, of mechanisms whose attach cookie carries the number of the probe (else: clones)
+COOKIES = {
+    "raw_tracepoint": "raw_tracepoint_cookie",
+    "kprobe": "kprobe_cookie",
+    "kprobe_multi": "",
+    "fexit": "",
+}
 _PROBE_ID_MARK = 0x5CA1AB1E
-_GSO_ARGUMENTS = 3  # __skb_gso_segment(skb, features, tx_path)
 
 
 def object_image() -> bytes:
@@ -68,6 +75,7 @@ class Loaded:
 
     layout: the record's. ring_fds: one per CPU. maps: descriptors of the object's maps.
     counters: live view of `struct counters`, shape (probes, cpus).
+    programs: descriptor of each program in use -> mechanism, and the symbol when it is at one probe only.
     """
 
     def __init__(self, plan: Plan, kernel: Kernel) -> None:
@@ -75,8 +83,13 @@ class Loaded:
         self.cookie = {m: not flag or kernel.features.has(flag) for m, flag in COOKIES.items()}
         self._machine = platform.machine()
         self._owned_fds: list[int] = []
+        self.programs: dict[int, tuple[str, str | None]] = {}
+        _raise_limits()
         with libbpf.collected_log() as log:
-            self._object = libbpf.Object(object_image())
+            try:
+                self._object = libbpf.Object(object_image())
+            except OSError as e:
+                raise _load_error(e, log) from e
             try:
                 self._prepare(kernel)
                 self._object.load()
@@ -96,7 +109,9 @@ class Loaded:
         used = {p.mechanism for p in plan.probes}
         for mechanism, program in PROGRAMS.items():
             opened.program(program).set_autoload(mechanism in used)
-        opened.program(GSO_PROGRAM).set_autoload(plan.gso_lineage)
+        exits = {p.symbol for p in plan.probes if p.mechanism == "fexit"}
+        for symbol, name in EXITS.items():
+            opened.program(f"exit_{name}").set_autoload(symbol in exits)
         opened.set_max_entries("probes", len(plan.probes))
         opened.set_max_entries("counters", len(plan.probes) * plan.cpus)
         opened.set_max_entries("rings", plan.cpus)
@@ -128,7 +143,10 @@ class Loaded:
         put("has_drop_reasons", "?", kernel.has_type("enum", "skb_drop_reason"))
         put("raw_tracepoint_cookie", "?", self.cookie["raw_tracepoint"])
         put("kprobe_cookie", "?", self.cookie["kprobe"])
-        put("gso_return_at", "h", _GSO_ARGUMENTS * 8)
+        exits = {name: value for value, name in self._btf.enum("exit_id").items()}
+        for number, probe in enumerate(plan.probes):
+            if probe.mechanism == "fexit":
+                put("exit_probe", "I", number, exits[f"EXIT_{EXITS[probe.symbol]}"])
 
     def _fill(self) -> None:
         opened = self._object
@@ -150,40 +168,31 @@ class Loaded:
     def _config(self, probe: PlannedProbe, dtype: np.dtype[np.void]) -> bytes:
         config = np.zeros((), dtype)
         config["sections"] = sum(1 << self.layout.bits[s] for s in probe.sections)
-        flags = {name: value for value, name in self._enum("probe_flags").items()}
+        flags = {name: value for value, name in self._btf.enum("probe_flags").items()}
         config["flags"] = sum(flags[f"PROBE_{flag}"] for flag in probe.flags)
-        for kind in ("skb", "dev", "net", "reason", "other"):
+        for kind in ("skb", "dev", "net", "reason", "other", "result"):
             index = probe.arguments.get(kind)
             config[f"{kind}_at"] = (
                 -1 if index is None else context_offset(probe.mechanism, index, self._machine)
             )
         return config.tobytes()
 
-    def _enum(self, name: str) -> dict[int, str]:
-        return self._btf.enum(name)
-
     def _own(self, fd: int) -> int:
         self._owned_fds.append(fd)
         return fd
 
     def program_fd(self, number: int) -> int:
-        """Return the program to attach at a probe: the shared one, or a copy that knows its number."""
-        mechanism = self.plan.probes[number].mechanism
-        program = self._object.program(PROGRAMS[mechanism])
-        if self.cookie[mechanism]:
+        """Return the program to attach at a probe: a shared one, or a copy that knows the probe's number."""
+        probe = self.plan.probes[number]
+        exit_ = probe.mechanism == "fexit"
+        name = f"exit_{EXITS[probe.symbol]}" if exit_ else PROGRAMS[probe.mechanism]
+        program = self._object.program(name)
+        if self.cookie[probe.mechanism]:
+            self.programs.setdefault(program.fd, (probe.mechanism, probe.symbol if exit_ else None))
             return program.fd
-        return self._own(program.load_copy(_with_probe_id(program.instructions(), number)))
-
-    @property
-    def gso_fd(self) -> int:
-        """The program that gives GSO segments their parent."""
-        return self._object.program(GSO_PROGRAM).fd
-
-    def shared_program_fds(self) -> dict[str, int]:
-        """Return mechanism -> the program as loaded with the object, for its statistics."""
-        used = {p.mechanism for p in self.plan.probes}
-        fds = {m: self._object.program(name).fd for m, name in PROGRAMS.items() if m in used}
-        return fds | ({"gso": self.gso_fd} if self.plan.gso_lineage else {})
+        fd = self._own(program.load_copy(_with_probe_id(program.instructions(), number)))
+        self.programs[fd] = (probe.mechanism, probe.symbol)
+        return fd
 
     def enable(self, on: bool) -> None:
         """Let events flow, or stop them, at all probes at once."""
@@ -199,6 +208,13 @@ class Loaded:
             os.close(fd)
         self._owned_fds.clear()
         self._object.close()
+
+
+def _raise_limits() -> None:
+    """Allow as many descriptors as we may: kprobes one by one take two each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _with_probe_id(instructions: bytes, number: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,46 +34,69 @@ class Gap:
 
 
 class LossCounters:
-    """Looks at the counters; each look gives what is new."""
+    """Looks at the counters; each look gives what is new.
+
+    programs: descriptor -> mechanism, and the symbol when the program is at one probe only.
+    """
 
     def __init__(
-        self, plan: Plan, counters: npt.NDArray[np.void], programs: dict[str, int], start_ns: int
+        self,
+        plan: Plan,
+        counters: npt.NDArray[np.void],
+        programs: dict[int, tuple[str, str | None]],
+        start_ns: int,
     ) -> None:
         self._plan = plan
         self._counters = counters
         self._programs = programs
         self._since_ns = start_ns
         self._seen = {cause: np.zeros(counters.shape, np.uint64) for cause in COUNTED}
-        self._recursion = {mechanism: self._recursion_misses(fd) for mechanism, fd in programs.items()}
+        self._recursion = {fd: self._recursion_misses(fd) for fd in programs}
         self.totals: dict[str, int] = {}
 
-    def look(self, until_ns: int) -> list[Gap]:
-        """Return what was lost since the last look, one entry per probe, CPU and cause."""
+    def look(self, clock_ns: Callable[[], int]) -> list[Gap]:
+        """Return what was lost since the last look, one entry per probe, CPU and cause.
+
+        Intervals overlap by the time that looking takes: what is lost meanwhile is in either of them.
+        """
+        began_ns = clock_ns()
+        new = {cause: self._new(cause) for cause in COUNTED}
+        misses = self._new_misses()
+        gaps = self._gaps(new, misses, clock_ns())
+        for gap in gaps:
+            self.totals[gap.cause] = self.totals.get(gap.cause, 0) + gap.count
+        self._since_ns = began_ns
+        return gaps
+
+    def _new(self, cause: str) -> npt.NDArray[np.uint64]:
+        now = self._counters[COUNTED[cause]].copy()
+        new: npt.NDArray[np.uint64] = now - self._seen[cause]
+        self._seen[cause] = now
+        return new
+
+    def _new_misses(self) -> dict[int, int]:
+        new = {}
+        for fd in self._programs:
+            now = self._recursion_misses(fd)
+            new[fd] = now - self._recursion[fd]
+            self._recursion[fd] = now
+        return new
+
+    def _gaps(
+        self, new: dict[str, npt.NDArray[np.uint64]], misses: dict[int, int], until_ns: int
+    ) -> list[Gap]:
         gaps: list[Gap] = []
-        for cause, member in COUNTED.items():
-            now = self._counters[member].copy()
-            new = now - self._seen[cause]
-            self._seen[cause] = now
-            for number, cpu in np.argwhere(new):
+        for cause, counts in new.items():
+            for number, cpu in np.argwhere(counts):
                 probe = self._plan.probes[number]
-                count = int(new[number, cpu])
+                count = int(counts[number, cpu])
                 gaps.append(
                     Gap(self._since_ns, until_ns, cause, count, probe.symbol, probe.mechanism, int(cpu))
                 )
-        gaps.extend(self._look_at_recursion(until_ns))
-        for gap in gaps:
-            self.totals[gap.cause] = self.totals.get(gap.cause, 0) + gap.count
-        self._since_ns = until_ns
-        return gaps
-
-    def _look_at_recursion(self, until_ns: int) -> list[Gap]:
-        gaps = []
-        for mechanism, fd in self._programs.items():
-            now = self._recursion_misses(fd)
-            new = now - self._recursion[mechanism]
-            self._recursion[mechanism] = now
-            if new > 0:
-                gaps.append(Gap(self._since_ns, until_ns, "recursion", new, probe_type=mechanism))
+        for fd, count in misses.items():
+            if count > 0:
+                mechanism, symbol = self._programs[fd]
+                gaps.append(Gap(self._since_ns, until_ns, "recursion", count, symbol, mechanism))
         return gaps
 
     @staticmethod
@@ -90,6 +114,10 @@ class LossCounters:
         """Return how often each probe was hit, filtered or lost ones included."""
         return [int(n) for n in self._counters["hits"].sum(axis=1)]
 
+    def filtered(self) -> list[int]:
+        """Return how many hits of each probe gave no event because nobody asked for it."""
+        return [int(n) for n in self._counters["filtered"].sum(axis=1)]
+
     def lost(self) -> list[int]:
         """Return how many events of each probe were lost, as far as the kernel says of which."""
         return [int(n) for n in self._counters["ring_full"].sum(axis=1)]
@@ -98,8 +126,16 @@ class LossCounters:
         """Return JSON: one object a probe with its hits and lost events."""
         return json.dumps(
             [
-                {"symbol": p.symbol, "probe_type": p.mechanism, "hits": hits, "lost": lost}
-                for p, hits, lost in zip(self._plan.probes, self.hits(), self.lost(), strict=True)
+                {
+                    "symbol": p.symbol,
+                    "probe_type": p.mechanism,
+                    "hits": hits,
+                    "filtered": filtered,
+                    "lost": lost,
+                }
+                for p, hits, filtered, lost in zip(
+                    self._plan.probes, self.hits(), self.filtered(), self.lost(), strict=True
+                )
             ]
         )
 

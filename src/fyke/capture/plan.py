@@ -91,7 +91,8 @@ class Options:
 class PlannedProbe:
     """One place in the kernel and what happens there.
 
-    arguments: kind (`skb`, `dev`, `net`, `reason`, `other`) -> index among the arguments.
+    arguments: kind (`skb`, `dev`, `net`, `reason`, `other`, `result`) -> index among the arguments; a return
+    value stands behind them.
     flags: names of `enum probe_flags`, without the prefix.
     """
 
@@ -117,7 +118,6 @@ class Plan:
     probes: tuple[PlannedProbe, ...]
     tracking: bool
     verify_identity: bool
-    gso_lineage: bool
     snaplen: int
     buffer_bytes: int
     cpus: int
@@ -180,18 +180,12 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
             f"{single} functions are probed one by one, which takes a while at the start and the end: "
             "this kernel has no kprobe.multi"
         )
-    gso = on and kernel.features.has("fentry") and kernel.has_function(tracking.GSO_FUNCTION)
-    if on and not gso:
-        probes.notes.append(
-            f"skb-tracking: can't see which packet GSO segments were cut from ({_why_no_gso(kernel)})"
-        )
     return Plan(
         collectors,
         sections,
         planned,
         on,
         verify,
-        gso,
         options.snaplen,
         options.buffer_bytes or default_buffer_bytes(len(running)),
         cpus,
@@ -211,12 +205,6 @@ def _check_buffer(options: Options, cpus: int) -> None:
             f"--buffer {options.buffer_bytes} is more than rings can have: 2 GiB for each of {cpus} CPUs",
             f"give at most {2 * cpus}GiB",
         )
-
-
-def _why_no_gso(kernel: Kernel) -> str:
-    if kernel.features.has("fentry"):
-        return f"no function {tracking.GSO_FUNCTION}"
-    return f"no fexit here: {kernel.features['fentry'].why}"
 
 
 def _choose_collectors(options: Options, kernel: Kernel) -> tuple[tuple[Collector, ...], list[str]]:
@@ -261,7 +249,7 @@ class _Probes:
         self.kernel = kernel
         self.collectors = collectors
         self.sections = frozenset(sections)
-        self.by_symbol: dict[str, PlannedProbe] = {}
+        self.by_symbol: dict[tuple[str, bool], PlannedProbe] = {}
         self.notes: list[str] = []
 
     def add(self, spec: ProbeSpec, asked: str, own: Collector | None = None) -> None:
@@ -346,7 +334,9 @@ class _Probes:
         return "kprobe_multi" if self.kernel.features.has("kprobe_multi") else "kprobe"
 
     def _merge(self, new: PlannedProbe) -> None:
-        old = self.by_symbol.get(new.symbol)
+        # A function may be probed at its entry by the user and at its return by tracking.
+        key = (new.symbol, new.mechanism == "fexit")
+        old = self.by_symbol.get(key)
         if old:
             new = PlannedProbe(
                 new.symbol,
@@ -356,42 +346,64 @@ class _Probes:
                 old.flags | new.flags,
                 (*old.asked, *new.asked),
             )
-        self.by_symbol[new.symbol] = new
+        self.by_symbol[key] = new
 
     def add_tracking(self) -> bool:
         """Add tracking's own probes. Returns whether packets must be recognised by their headers."""
         kernel = self.kernel
-        by_functions = kernel.features.has("kprobe") and kernel.has_function(tracking.FREE_HEAD.symbol)
-        if by_functions:
-            kind, wanted = "kprobe", tracking.FUNCTIONS
+        kprobes = kernel.features.has("kprobe")
+        sees_frees = kprobes and kernel.has_function(tracking.FREE_HEAD.symbol)
+        if sees_frees:
+            self._merge(self._tracking_probe(tracking.FREE_HEAD, "kprobe"))
         else:
-            kind, wanted = "raw_tracepoint", tracking.TRACEPOINTS
-            self._note_tracepoints_only()
-        for probe in wanted:
-            there = kernel.has_function(probe.symbol) if by_functions else True
-            if there:
-                self._merge(self._tracking_probe(probe, kind))
-            elif probe.lost:
-                self.notes.append(
-                    f"skb-tracking: can't see {probe.lost}: {probe.symbol} can't be probed here"
-                )
-        return not by_functions
+            self._note_tracepoints()
+            for probe in tracking.TRACEPOINTS:
+                self._merge(self._tracking_probe(probe, "raw_tracepoint"))
+        for probe in tracking.FUNCTIONS if sees_frees else (tracking.RELEASE_DATA, *tracking.FUNCTIONS):
+            if kprobes and kernel.has_function(probe.symbol):
+                self._merge(self._tracking_probe(probe, "kprobe"))
+            elif kprobes and probe.lost:
+                self._note_unseen(probe.lost, f"{probe.symbol} can't be probed here")
+        for exit_ in tracking.EXITS:
+            self._add_exit(exit_)
+        return not sees_frees
 
     def _tracking_probe(self, probe: tracking.TrackingProbe, kind: str) -> PlannedProbe:
         arguments = {"skb": probe.skb}
         if probe.other is not None:
             arguments["other"] = probe.other
-        sections = frozenset({"skb_tracking"} if probe.records else ()) & self.sections
-        return PlannedProbe(probe.symbol, self._mechanism(kind), sections, arguments, frozenset(probe.flags))
+        return PlannedProbe(
+            probe.symbol, self._mechanism(kind), frozenset(), arguments, frozenset(probe.flags)
+        )
 
-    def _note_tracepoints_only(self) -> None:
+    def _add_exit(self, exit_: tracking.TrackingExit) -> None:
+        kernel = self.kernel
+        params = kernel.function_params(exit_.symbol)
+        if not kernel.features.has("fentry"):
+            reason = f"no fexit here, {kernel.features['fentry'].why}"
+        elif params is None or not kernel.has_function(exit_.symbol):
+            reason = f"{exit_.symbol} can't be probed here"
+        else:
+            arguments = {"skb": exit_.skb, "result": len(params)}
+            if exit_.other is not None:
+                arguments["other"] = exit_.other
+            sections = frozenset({"skb_tracking"} if exit_.records else ()) & self.sections
+            self._merge(PlannedProbe(exit_.symbol, "fexit", sections, arguments))
+            return
+        if exit_.lost:
+            self._note_unseen(exit_.lost, reason)
+
+    def _note_unseen(self, what: str, reason: str) -> None:
+        self.notes.append(f"skb-tracking: can't see {what} ({reason})")
+
+    def _note_tracepoints(self) -> None:
         features = self.kernel.features
         why = "skb_free_head can't be probed"
         if not features.has("kprobe"):
             why = f"no kprobes here, {features['kprobe'].why}"
         self.notes.append(
-            f"skb-tracking stands on tracepoints alone ({why}): it knows a packet again by its headers, and "
-            "can't see GRO merges, nor follow a packet that is encrypted in place or copied"
+            f"skb-tracking doesn't see every end of a packet ({why}): it knows a packet again by its headers,"
+            " and can't follow one that is encrypted in place or sent again"
         )
 
 

@@ -67,6 +67,7 @@ class Ring:
         self._mask = ring_bytes - 1
         self._stride = _HEADER_BYTES + record_bytes
         self._position = int(self._consumed[0])
+        self.last_ns = 0  # of the youngest record taken
         self.more = False  # after a take: there is more to take at once
 
     def take(self) -> tuple[Bytes2D | None, bool]:
@@ -146,9 +147,10 @@ class Rings:
             self.more |= ring.more or (now_ns is None and taken is not None and stopped)
             if taken is not None:
                 self._waiting.append(taken)
-                if stopped:
-                    last_ns = int(_timestamps(taken)[-1])
-                    limit_ns = last_ns if limit_ns is None else min(limit_ns, last_ns)
+                ring.last_ns = int(_timestamps(taken)[-1])
+            if stopped and ring.last_ns and (taken is not None or now_ns is not None):
+                # What this ring still has is younger than what it gave last.
+                limit_ns = ring.last_ns if limit_ns is None else min(limit_ns, ring.last_ns)
         if not self._waiting:
             return None
         records = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fyke.capture.ready import write_ready_file
 from fyke.capture.session import POLL_SECONDS, Session
 from fyke.capture.stopping import Command, StopSignals
+from fyke.kernel.machine import kernel_clock_ns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -103,7 +104,7 @@ class Run:
         from fyke.capture.loss import closing_batch
 
         self._report(self.session.gaps())
-        self.sink(closing_batch(time.monotonic_ns(), self.events, self.session.loss, self.reason))
+        self.sink(closing_batch(kernel_clock_ns(), self.events, self.session.loss, self.reason))
         if self.session.rings.late:
             log.warning("%d events came too late to be put in order of time", self.session.rings.late)
 

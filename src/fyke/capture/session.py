@@ -17,6 +17,7 @@ from fyke.capture.loss import Gap, LossCounters
 from fyke.capture.names import KernelNames
 from fyke.capture.plan import Plan
 from fyke.capture.rings import Bytes2D, Rings
+from fyke.kernel.machine import kernel_clock_ns
 from fyke.kernel.view import LiveKernel
 
 # Records are written at least this often, and not in smaller batches than this while more come in: small
@@ -38,15 +39,15 @@ class Session:
         self._rings: Rings | None = None
         self._held: list[Bytes2D] = []
         self._held_since = time.monotonic()
-        self._forgot_ns = time.monotonic_ns()
+        self._forgot_ns = kernel_clock_ns()
         self._loaded = Loaded(plan, kernel)
         try:
             self._rings = Rings(self._loaded.ring_fds, plan.ring_sizes, self._loaded.layout.record_bytes)
             names = KernelNames(kernel, self._loaded.maps.stacks)
             self._decoder = Decoder(plan, self._loaded.layout, names)
             self._attached = Attached(self._loaded, progress)
-            programs = self._loaded.shared_program_fds()
-            self.loss = LossCounters(plan, self._loaded.counters, programs, time.monotonic_ns())
+            programs = self._loaded.programs
+            self.loss = LossCounters(plan, self._loaded.counters, programs, kernel_clock_ns())
             self._loaded.enable(True)
         except BaseException:
             self.close()
@@ -65,7 +66,7 @@ class Session:
 
     def poll(self, *, flush: bool) -> pa.RecordBatch | None:
         """Look at the rings; return a batch when enough has come in, or `flush` asks for what is there."""
-        now_ns = time.monotonic_ns()
+        now_ns = kernel_clock_ns()
         records = self.rings.take(now_ns)
         if records is not None:
             self._held.append(records)
@@ -82,7 +83,7 @@ class Session:
 
     def gaps(self) -> list[Gap]:
         """Return what was lost since the last call."""
-        return self.loss.look(time.monotonic_ns())
+        return self.loss.look(kernel_clock_ns)
 
     def stop(self) -> Iterator[pa.RecordBatch]:
         """Stop events, detach, and yield the last of them."""

@@ -310,13 +310,13 @@ def _write(pieces: Iterator[Any] | list[bytes]) -> None:
 def _facts(plan: Plan) -> Facts:
     from fyke import __version__
     from fyke.events.facts import Facts
-    from fyke.kernel.machine import clock_monotonic_offset_ns, machine
+    from fyke.kernel.machine import clock_monotonic_offset_ns, kernel_clock_ns, machine
 
     here = machine()
     return Facts(
         version=__version__,
         cmdline=shlex.join(["fyke", *sys.argv[1:]]),
-        timestamp_ns=time.monotonic_ns(),
+        timestamp_ns=kernel_clock_ns(),
         clock_monotonic_offset_ns=clock_monotonic_offset_ns(),
         kernel_release=here.kernel_release,
         kernel_version=here.kernel_version,

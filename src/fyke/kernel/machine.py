@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+TIME_OFFSETS = Path("/proc/self/timens_offsets")
 POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
 ONLINE_CPUS = Path("/sys/devices/system/cpu/online")
 
@@ -26,6 +28,28 @@ def machine() -> Machine:
     return Machine(name.release, name.version, name.machine)
 
 
+def kernel_clock_ns() -> int:
+    """Return the time on the kernel's own CLOCK_MONOTONIC, which bpf_ktime_get_ns() reads.
+
+    In a time namespace (time_namespaces(7)) ours is another.
+    """
+    return time.monotonic_ns() - _namespace_offset_ns()
+
+
+@cache
+def _namespace_offset_ns(path: Path = TIME_OFFSETS) -> int:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:  # no time namespaces
+        return 0
+    offsets = {
+        words[0]: int(words[1]) * 1_000_000_000 + int(words[2])
+        for line in lines
+        if len(words := line.split()) == 3
+    }
+    return offsets.get("monotonic", 0)
+
+
 def clock_monotonic_offset_ns() -> int:
     """Return what to add to CLOCK_MONOTONIC (bpf_ktime_get_ns) to get nanoseconds since the Unix epoch.
 
@@ -33,9 +57,9 @@ def clock_monotonic_offset_ns() -> int:
     """
     best = None
     for _ in range(8):
-        before = time.monotonic_ns()
+        before = kernel_clock_ns()
         wall = time.time_ns()
-        after = time.monotonic_ns()
+        after = kernel_clock_ns()
         gap = after - before
         if best is None or gap < best[0]:
             best = (gap, wall - (before + gap // 2))

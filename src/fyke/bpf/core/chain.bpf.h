@@ -18,10 +18,11 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 1); /* cpus */
 	__type(key, __u32);
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_RINGBUF);
-		__uint(max_entries, 4096);
-	});
+	__array(
+		values, struct {
+			__uint(type, BPF_MAP_TYPE_RINGBUF);
+			__uint(max_entries, 4096);
+		});
 } rings SEC(".maps");
 
 const volatile __u32 ring_bytes = 4096; /* of one ring */
@@ -68,34 +69,49 @@ static __always_inline __u64 wake_up_flags(const struct context *c, void *ring)
 	return BPF_RB_FORCE_WAKEUP;
 }
 
-static __always_inline void send(struct context *c, const struct tracked *t, __u32 cpu)
+/* Take a record and fill its header; NULL, and counted, when there is no room. */
+static __always_inline struct record *open_record(struct context *c, void *ring)
 {
-	void *ring = bpf_map_lookup_elem(&rings, &cpu);
-	struct record *r;
+	struct record *r = bpf_ringbuf_reserve(ring, record_bytes, 0);
 	__u64 pid_tgid;
 
-	if (!ring)
-		return;
-	r = bpf_ringbuf_reserve(ring, record_bytes, 0);
 	if (!r) {
 		count(&c->counters->ring_full);
-		return;
+		return NULL;
 	}
 	r->timestamp_ns = c->timestamp_ns;
-	r->cpu = cpu;
+	r->cpu = c->cpu;
 	r->probe = c->probe_id;
 	pid_tgid = bpf_get_current_pid_tgid();
 	r->pid = pid_tgid;
 	r->tgid = pid_tgid >> 32;
 	bpf_get_current_comm(r->comm, sizeof(r->comm));
 	r->stack_id = stack_id(c);
-	r->present = collect(c, t, r);
-	if (r->present)
+	return r;
+}
+
+static __always_inline void close_record(struct context *c, void *ring, struct record *r, __u32 present)
+{
+	r->present = present;
+	if (present) {
 		bpf_ringbuf_submit(r, wake_up_flags(c, ring));
-	else {
+	} else {
 		count(&c->counters->filtered);
 		bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);
 	}
+}
+
+static __always_inline void send(struct context *c, const struct tracked *t)
+{
+	__u32 cpu = c->cpu;
+	void *ring = bpf_map_lookup_elem(&rings, &cpu);
+	struct record *r;
+
+	if (!ring)
+		return;
+	r = open_record(c, ring);
+	if (r)
+		close_record(c, ring, r, collect(c, t, r));
 }
 
 static __always_inline struct tracked *track(struct context *c)
@@ -113,38 +129,24 @@ static __always_inline struct tracked *track(struct context *c)
 
 static __always_inline void chain(struct context *c, __u32 probe_id)
 {
-	__u32 cpu = bpf_get_smp_processor_id();
-	__u32 counter = probe_id * cpus + cpu;
 	struct tracked *t;
 
-	if (!enabled)
+	if (!begin(c, probe_id))
 		return;
-	c->probe_id = probe_id;
-	c->probe = bpf_map_lookup_elem(&probes, &probe_id);
-	c->counters = bpf_map_lookup_elem(&counters, &counter);
-	if (!c->probe || !c->counters)
-		return;
-	c->timestamp_ns = bpf_ktime_get_ns();
-	count(&c->counters->hits);
-	context_skb(c, argument(c, c->probe->skb_at));
-
 	t = track(c);
-	if (tracking_on && c->skb && c->probe->flags & PROBE_MERGE && t)
-		track_merge(c, t);
 	if (c->probe->sections) {
-		/* A packet merged into another one is only of interest if it was before. */
-		if (!t && (c->probe->flags & PROBE_MERGE || !matches(c))) {
-			count(&c->counters->filtered);
-		} else {
+		if (t || matches(c)) {
 			if (!t && tracking_on && c->skb)
 				t = start_tracking(c);
-			send(c, t, cpu);
+			send(c, t);
+		} else {
+			count(&c->counters->filtered);
 		}
 	}
 	if (!tracking_on || !c->skb)
 		return;
 	if (c->probe->flags & PROBE_EXPAND && t)
 		track_expand(c, t);
-	if (c->probe->flags & (PROBE_FREE | PROBE_FREE_SHARED | PROBE_FREE_IF_STOLEN))
+	if (c->probe->flags & (PROBE_FREE | PROBE_FREE_SHARED | PROBE_FREE_IF_STOLEN | PROBE_RELEASE))
 		track_free(c);
 }

@@ -12,6 +12,7 @@ struct context {
 	struct counters *counters;
 	__u64 timestamp_ns;
 	__u32 probe_id;
+	__u32 cpu;
 	struct sk_buff *skb;	  /* its address */
 	struct sk_buff *skb_view; /* what to read its members from; valid when skb is not NULL */
 	unsigned char *head;	  /* skb->head */
@@ -39,4 +40,24 @@ static __always_inline void context_skb(struct context *c, __u64 address)
 	c->skb = skb;
 	c->skb_view = kview(skb, c->skb_copy);
 	c->head = c->skb_view->head;
+}
+
+/* Look up what is known of the probe and count the hit; false: nothing is to be done. */
+static __always_inline bool begin(struct context *c, __u32 probe_id)
+{
+	__u32 counter;
+
+	if (!enabled)
+		return false;
+	c->cpu = bpf_get_smp_processor_id();
+	counter = probe_id * cpus + c->cpu;
+	c->probe_id = probe_id;
+	c->probe = bpf_map_lookup_elem(&probes, &probe_id);
+	c->counters = bpf_map_lookup_elem(&counters, &counter);
+	if (!c->probe || !c->counters)
+		return false;
+	c->timestamp_ns = bpf_ktime_get_ns();
+	count(&c->counters->hits);
+	context_skb(c, argument(c, c->probe->skb_at));
+	return true;
 }

@@ -101,11 +101,11 @@ static __always_inline bool is_kernel_address(const void *p)
 /* Read one member of a kernel structure: `ptr` must be a plain variable of pointer type. */
 #define kread(ptr, member)                                                                                   \
 	({                                                                                                   \
-		typeof((ptr)->member) __value = (typeof((ptr)->member))0;                                                    \
+		typeof((ptr)->member) __value = (typeof((ptr)->member))0;                                    \
 		if (direct_reads)                                                                            \
-			__value = ((typeof(ptr))bpf_rdonly_cast(                                             \
-					   ptr, bpf_core_type_id_kernel(typeof(*(ptr)))))                    \
-					  ->member;                                                          \
+			__value =                                                                            \
+				((typeof(ptr))bpf_rdonly_cast(ptr, bpf_core_type_id_kernel(typeof(*(ptr))))) \
+					->member;                                                            \
 		else                                                                                         \
 			bpf_probe_read_kernel(&__value, sizeof(__value), &(ptr)->member);                    \
 		__value;                                                                                     \

@@ -7,12 +7,13 @@
 #include "core/record.bpf.h"
 
 enum probe_flags {
-	PROBE_STACK = 1 << 0,	      /* take a stack trace */
-	PROBE_FREE = 1 << 1,	      /* the skb's data is freed here: forget the packet */
-	PROBE_FREE_SHARED = 1 << 2,   /* the same, but only if nobody else holds the data */
+	PROBE_STACK = 1 << 0,	       /* take a stack trace */
+	PROBE_FREE = 1 << 1,	       /* the skb's data is freed here: forget the packet */
+	PROBE_FREE_SHARED = 1 << 2,    /* the same, but only if nobody else holds the data */
 	PROBE_FREE_IF_STOLEN = 1 << 3, /* the same, if the second argument says that the head was stolen */
-	PROBE_EXPAND = 1 << 4,	      /* the skb's data moves to new memory here */
-	PROBE_MERGE = 1 << 5,	      /* the skb becomes part of the one in the first argument (GRO) */
+	PROBE_EXPAND = 1 << 4,	       /* the skb's data moves to new memory here */
+	PROBE_RELEASE =
+		1 << 5, /* a reference to the data is dropped here; the skb may live on with other data */
 };
 
 /* Arguments are byte offsets into the program's context; negative: the probe has no such argument. */
@@ -23,8 +24,9 @@ struct probe {
 	__s16 dev_at;
 	__s16 net_at;
 	__s16 reason_at;
-	__s16 other_at; /* of PROBE_FREE_IF_STOLEN and PROBE_MERGE */
-	__s16 pad[3];
+	__s16 other_at;	 /* of PROBE_FREE_IF_STOLEN, and the packet merged into */
+	__s16 result_at; /* of exits: the return value */
+	__s16 pad[2];
 };
 
 /* One a probe and CPU, each on a cache line of its own. Written by that CPU; read through mmap. */

@@ -52,14 +52,30 @@ static __always_inline __u64 mix(__u64 hash, __u64 value)
 	return hash ^ (hash >> 29);
 }
 
-/* The transport part: TCP's seq and ack, UDP's first payload bytes, ICMP's sequence number. `l4` points into
- * `struct header_bytes`. Ports, addresses, ttl and checksums are left out: NAT and forwarding change them. */
+/* The first payload bytes of a UDP datagram, at most 16; what is behind a shorter one is not its own. */
+static __always_inline __u64 fingerprint_udp(__u64 hash, const __u8 *l4)
+{
+	__u32 bytes = __builtin_bswap16(*(__u16 *)(l4 + 4)) - 8;
+	__u64 first = *(__u32 *)(l4 + 8) | (__u64) * (__u32 *)(l4 + 12) << 32;
+	__u64 second = *(__u32 *)(l4 + 16) | (__u64) * (__u32 *)(l4 + 20) << 32;
+
+	if (bytes < 8) {
+		first &= (1ULL << bytes * 8) - 1;
+		second = 0;
+	} else if (bytes < 16) {
+		second &= (1ULL << (bytes - 8) * 8) - 1;
+	}
+	return mix(mix(hash, first), second);
+}
+
+/* The transport part: TCP's seq and ack, UDP's payload, ICMP's sequence number. `l4` points into `struct
+ * header_bytes`. Ports, addresses, ttl and checksums are left out: NAT and forwarding change them. */
 static __always_inline __u64 fingerprint_l4(__u64 hash, __u8 protocol, const __u8 *l4)
 {
 	if (protocol == 6)
 		return mix(hash, *(__u32 *)(l4 + 4) | (__u64) * (__u32 *)(l4 + 8) << 32);
 	if (protocol == 17)
-		return mix(hash, *(__u32 *)(l4 + 8) | (__u64) * (__u32 *)(l4 + 12) << 32);
+		return fingerprint_udp(hash, l4);
 	if (protocol == 1 || protocol == 58)
 		return mix(hash, *(__u16 *)(l4 + 6));
 	return hash;
@@ -74,15 +90,14 @@ static __always_inline __u64 fingerprint(unsigned char *head, __u32 at)
 
 	if (!at || bpf_probe_read_kernel(&header, sizeof(header), head + at))
 		return 0;
-	if (bytes[0] == 0x45) {
+	if (bytes[0] >> 4 == 4) {
 		/* id, fragment offset, protocol */
 		hash = mix(4, *(__u32 *)(bytes + 4) | (__u64)bytes[9] << 32);
-		return fingerprint_l4(hash, bytes[9], bytes + 20) | 1;
+		return (bytes[0] == 0x45 ? fingerprint_l4(hash, bytes[9], bytes + 20) : hash) | 1;
 	}
-	if (bytes[0] >> 4 == 4)
-		return mix(4, *(__u32 *)(bytes + 4) | (__u64)bytes[9] << 32) | 1;
 	if (bytes[0] >> 4 == 6) {
-		hash = mix(6, *(__u32 *)(bytes + 8 + 12) | (__u64)bytes[6] << 32);
+		/* flow label, next header */
+		hash = mix(6, (*(__u32 *)bytes & 0xffff0f00) | (__u64)bytes[6] << 32);
 		return fingerprint_l4(hash, bytes[6], bytes + 40) | 1;
 	}
 	return 0;
@@ -128,6 +143,9 @@ static __always_inline bool is_same_moved(struct context *c, struct tracked *t)
 	       fingerprint(c->head, c->skb_view->network_header) == t->fingerprint;
 }
 
+/* Nothing waits so long on its way; its end was missed, and the memory is another packet's now. */
+#define MAX_AGE_NS 60000000000ULL
+
 static __always_inline struct tracked *find_tracked(struct context *c)
 {
 	__u64 head = (__u64)c->head, skb = (__u64)c->skb;
@@ -135,13 +153,13 @@ static __always_inline struct tracked *find_tracked(struct context *c)
 
 	t = bpf_map_lookup_elem(&tracking, &head);
 	if (t) {
-		if (is_same_packet(c, t))
+		if (c->timestamp_ns - t->last_seen_ns < MAX_AGE_NS && is_same_packet(c, t))
 			return t;
 		bpf_map_delete_elem(&tracking, &head);
 		return NULL;
 	}
 	t = bpf_map_lookup_elem(&tracking, &skb);
-	if (!t || !is_same_moved(c, t))
+	if (!t || c->timestamp_ns - t->last_seen_ns > MAX_AGE_NS || !is_same_moved(c, t))
 		return NULL;
 	moved = *t;
 	if (verify_identity)
@@ -158,20 +176,20 @@ static __always_inline struct tracked *find_tracked(struct context *c)
 static __always_inline struct tracked *start_tracking(struct context *c)
 {
 	__u64 head = (__u64)c->head, skb = (__u64)c->skb;
-	struct tracked t = {};
+	struct tracked *found, t = {};
 
 	t.id.timestamp_ns = c->timestamp_ns;
 	t.id.orig_head = head;
 	t.last_seen_ns = c->timestamp_ns;
 	take_fingerprint(c, &t);
 	/* BPF_NOEXIST: a clone on another CPU may have been first. */
-	if (bpf_map_update_elem(&tracking, &head, &t, BPF_NOEXIST) == -7 /* E2BIG */) {
-		count(&c->counters->tracking_full);
-		return NULL;
-	}
+	bpf_map_update_elem(&tracking, &head, &t, BPF_NOEXIST);
 	if (verify_identity && t.fingerprint)
 		bpf_map_update_elem(&tracking, &skb, &t, BPF_ANY);
-	return bpf_map_lookup_elem(&tracking, &head);
+	found = bpf_map_lookup_elem(&tracking, &head);
+	if (!found)
+		count(&c->counters->tracking_full);
+	return found;
 }
 
 static __always_inline void forget(__u64 key)
@@ -193,22 +211,28 @@ static __always_inline bool is_last_reference(struct context *c)
 
 static __always_inline void track_free(struct context *c)
 {
+	__u64 head = (__u64)c->head, skb = (__u64)c->skb;
 	__u32 flags = c->probe->flags;
 
 	if (flags & PROBE_FREE_IF_STOLEN && !(argument(c, c->probe->other_at) & 0xff))
 		return;
-	if (flags & PROBE_FREE_SHARED) {
-		forget((__u64)c->skb);
-		if (!is_last_reference(c))
-			return;
+	if (flags & (PROBE_FREE_SHARED | PROBE_RELEASE)) {
+		if (flags & PROBE_FREE_SHARED)
+			forget(skb);
+		if (is_last_reference(c))
+			forget(head);
+		return;
 	}
-	forget((__u64)c->head);
-	if (!(flags & PROBE_FREE_SHARED))
-		forget((__u64)c->skb);
+	/* pskb_expand_head() frees the old data while what is known of the packet waits under the skb; so that is
+	 * only forgotten with data that isn't known, of an skb that wasn't seen again. */
+	if (bpf_map_lookup_elem(&tracking, &head))
+		bpf_map_delete_elem(&tracking, &head);
+	else
+		forget(skb);
 }
 
 /* pskb_expand_head() gives the skb new data and frees the old, if nobody else has it. Keep what is known of it
- * under the skb's own address until it is seen next. */
+ * under the skb's own address until the function returns or, where that can't be seen, until the skb is. */
 static __always_inline void track_expand(struct context *c, const struct tracked *t)
 {
 	struct tracked moving = *t;
@@ -218,17 +242,21 @@ static __always_inline void track_expand(struct context *c, const struct tracked
 		count(&c->counters->tracking_full);
 }
 
-/* GRO: the skb becomes part of another packet. */
-static __always_inline void track_merge(struct context *c, struct tracked *t)
+/* ... and where its return is seen, put it where it belongs. */
+static __always_inline void track_expanded(struct context *c)
 {
-	struct sk_buff *into = (void *)argument(c, c->probe->other_at);
-	struct tracked *parent;
-	__u64 head;
+	__u64 head = (__u64)c->head, skb = (__u64)c->skb;
+	struct tracked *t, moved;
 
-	if (!is_kernel_address(into))
+	t = bpf_map_lookup_elem(&tracking, &skb);
+	if (!t)
 		return;
-	head = (__u64)kread(into, head);
-	parent = bpf_map_lookup_elem(&tracking, &head);
-	if (parent)
-		t->parent = parent->id;
+	moved = *t;
+	if (verify_identity)
+		moved.network_at = c->skb_view->network_header;
+	else
+		bpf_map_delete_elem(&tracking, &skb);
+	/* When it failed, the data is where it was. */
+	if (!(int)argument(c, c->probe->result_at) && bpf_map_update_elem(&tracking, &head, &moved, BPF_ANY))
+		count(&c->counters->tracking_full);
 }

@@ -14,11 +14,24 @@ struct section_dev {
 
 KEEP_TYPE(struct, section_dev);
 
+/* TCP keeps packets in a tree: there skb->dev is the left child's address, and what looks like skb->next is the
+ * parent's (struct rb_node: parent and colour, right, left). */
+static __always_inline bool is_in_tree(struct context *c)
+{
+	unsigned long *left = (void *)c->skb_view->dev;
+	unsigned long parent = 0;
+
+	if (!c->skb_view->next || !is_kernel_address(left))
+		return false;
+	bpf_probe_read_kernel(&parent, sizeof(parent), left);
+	return (parent & ~3UL) == (unsigned long)c->skb;
+}
+
 static __always_inline struct net_device *context_dev(struct context *c)
 {
 	struct net_device *dev = NULL;
 
-	if (c->skb)
+	if (c->skb && !is_in_tree(c))
 		dev = c->skb_view->dev;
 	if (!is_kernel_address(dev))
 		dev = (void *)argument(c, c->probe->dev_at);

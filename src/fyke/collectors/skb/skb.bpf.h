@@ -78,7 +78,9 @@ static __always_inline bool collect_packet(struct context *c, struct section_pac
 	tail = skb->tail;
 	mac = skb->mac_header;
 	network = skb->network_header;
-	if (mac != 0xffff && mac != network) {
+	/* A tunnel that has put its header in front leaves the link-layer header behind it; and where no network header
+	 * is set yet, it is 0. */
+	if (mac != 0xffff && (mac < network || !network || network == 0xffff)) {
 		start = mac;
 	} else if (network && network != 0xffff && skb->protocol && snaplen >= ETHERNET_BYTES) {
 		start = network;

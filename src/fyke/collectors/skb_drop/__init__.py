@@ -30,7 +30,13 @@ SECTION = Section(
     ),
 )
 
-REASON = "enum skb_drop_reason"
+# The core's enum, and those of subsystems that hand their own to functions of theirs.
+REASONS = (
+    "enum skb_drop_reason",
+    "enum mac80211_drop_reason",
+    "enum ovs_drop_reason",
+    "enum qdisc_drop_reason",
+)
 
 
 def _notes(kernel: KernelView) -> tuple[str, ...]:
@@ -43,7 +49,7 @@ def _notes(kernel: KernelView) -> tuple[str, ...]:
 COLLECTOR = Collector(
     "skb-drop",
     (SECTION,),
-    takes=(REASON,),
+    takes=REASONS,
     probes=("tp:skb:kfree_skb",),
     notes=_notes,
 )

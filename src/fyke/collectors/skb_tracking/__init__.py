@@ -1,7 +1,8 @@
 """skb-tracking: an id that stays with a packet through clones, rewrites, namespaces and new memory.
 
 The id is the time of first sight and the address of the packet's data (`skb->head`) at that moment.
-A segment made by GSO, and a packet merged by GRO, carries the id of the packet it belongs to as `parent`.
+A segment made by GSO, and a packet merged by GRO, carries the id of the packet it belongs to as `parent`;
+a merged packet makes its last event at `skb_gro_receive`.
 """
 
 from fyke.collectors.api import SKB, Collector

@@ -15,23 +15,38 @@ class TrackingProbe:
 
     flags: names of `enum probe_flags` in core/probe.bpf.h, without the prefix.
     skb, other: index of the arguments that hold the packet and what the flag needs besides.
-    lost: what can't be seen where it can't be probed, for the user.
-    records: whether it makes an event (with the tracking section alone).
+    lost: what can't be seen where it can't be probed, for the user; empty when nothing is.
     """
 
     symbol: str
     flags: tuple[str, ...]
+    lost: str = ""
+    skb: int = 0
+    other: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingExit:
+    """A function whose return feeds tracking, by a program of its own (fexit, bpf/probes/exits.bpf.h).
+
+    exit: its enumerator in `enum exit_id`, and the name of its program behind `exit_`.
+    records: whether it makes an event (with the tracking section alone).
+    """
+
+    symbol: str
+    exit: str
     lost: str
     skb: int = 0
     other: int | None = None
     records: bool = False
 
 
-# The free that no tracking by functions can do without.
-FREE_HEAD = TrackingProbe("skb_free_head", ("FREE",), "when a packet's memory is freed")
+# The free that tells all. Some compilers put it into its callers.
+FREE_HEAD = TrackingProbe("skb_free_head", ("FREE",))
+# ... which is then the next best thing: not every reference that it drops is the last one.
+RELEASE_DATA = TrackingProbe("skb_release_data", ("RELEASE",))
 
 FUNCTIONS: tuple[TrackingProbe, ...] = (
-    FREE_HEAD,
     TrackingProbe(
         "kfree_skb_partial",
         ("FREE_IF_STOLEN",),
@@ -41,35 +56,29 @@ FUNCTIONS: tuple[TrackingProbe, ...] = (
     TrackingProbe(
         "pskb_expand_head", ("EXPAND",), "packets whose data moves to other memory (pskb_expand_head)"
     ),
-    TrackingProbe(
-        "skb_gro_receive",
-        ("MERGE",),
-        "which packet others were merged into by GRO",
-        skb=1,
-        other=0,
-        records=True,
+    # GRO took the data and frees the skb.
+    TrackingProbe("napi_skb_free_stolen_head", ("FREE",)),
+    # The same memory for the next packet, without a free in between; often inlined.
+    TrackingProbe("napi_reuse_skb", ("FREE",), skb=1),
+)
+
+TRACEPOINTS: tuple[TrackingProbe, ...] = (
+    TrackingProbe("skb:consume_skb", ("FREE_SHARED",)),
+    TrackingProbe("skb:kfree_skb", ("FREE_SHARED",)),
+)
+
+EXITS: tuple[TrackingExit, ...] = (
+    TrackingExit("__skb_gso_segment", "gso", "which packet GSO segments were cut from"),
+    TrackingExit(
+        "skb_gro_receive", "gro", "which packet others were merged into by GRO", skb=1, other=0, records=True
     ),
-    TrackingProbe(
+    TrackingExit(
         "skb_gro_receive_list",
-        ("MERGE",),
+        "gro_list",
         "which packet others were merged into by GRO (lists)",
         skb=1,
         other=0,
         records=True,
     ),
-    # Linux kernel commit 9243adfc311a ("skbuff: queue NAPI_MERGED_FREE skbs into NAPI cache instead of
-    # freeing") (in v5.13); kfree_skb_partial() before it.
-    TrackingProbe("napi_skb_free_stolen_head", ("FREE",), ""),
-    # The same memory for the next packet, without a free in between; often inlined.
-    TrackingProbe("napi_reuse_skb", ("FREE",), "", skb=1),
+    TrackingExit("pskb_expand_head", "expand", ""),
 )
-
-TRACEPOINTS: tuple[TrackingProbe, ...] = (
-    TrackingProbe(
-        "skb:consume_skb", ("FREE_SHARED",), "packets that end without being dropped (skb:consume_skb)"
-    ),
-    TrackingProbe("skb:kfree_skb", ("FREE_SHARED",), "dropped packets (skb:kfree_skb)"),
-)
-
-# The function at whose return segments are told their parent.
-GSO_FUNCTION = "__skb_gso_segment"
