@@ -88,10 +88,12 @@ def test_the_number_may_be_reached_by_what_comes_last(signals: StopSignals) -> N
     assert run.reason == "count"
 
 
-def test_the_end_of_the_command_ends_it(signals: StopSignals) -> None:
-    command = Command("true")
+def test_the_end_of_the_command_ends_it(signals: StopSignals, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "go")
+    command = Command(f"cat {tmp_path / 'go'}")
 
     def wait_for_it() -> None:
+        (tmp_path / "go").write_text("")
         os.waitid(os.P_PIDFD, command.fd, os.WEXITED | os.WNOWAIT)
 
     script = Script(batch(1), wait_for_it, rest=(batch(2),))
