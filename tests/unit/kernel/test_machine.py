@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from fyke.kernel.machine import clock_monotonic_offset_ns, machine, parse_cpu_list, possible_cpus
+from fyke.kernel import machine as module
+from fyke.kernel.machine import (
+    clock_monotonic_offset_ns,
+    kernel_clock_ns,
+    machine,
+    parse_cpu_list,
+    possible_cpus,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,9 +33,60 @@ def test_possible_cpus_are_read_from_a_file(tmp_path: Path) -> None:
     assert possible_cpus(tmp_path / "possible") == (0, 2)
 
 
-def test_the_clock_offset_turns_monotonic_into_wall_time() -> None:
+def test_the_clock_offset_turns_the_kernels_clock_into_wall_time() -> None:
     offset = clock_monotonic_offset_ns()
-    assert abs(time.monotonic_ns() + offset - time.time_ns()) < 50_000_000
+    assert is_now(offset)
+
+
+def is_now(offset_ns: int) -> bool:
+    """Whether the offset holds, on a machine that may do something else between two looks at its clocks."""
+    before = kernel_clock_ns()
+    wall = time.time_ns()
+    after = kernel_clock_ns()
+    return before + offset_ns - 50_000_000 < wall < after + offset_ns + 50_000_000
+
+
+def in_namespace(monkeypatch: pytest.MonkeyPatch, offsets: Path) -> None:
+    """Let this process have the offsets of a file, as the kernel shows it."""
+    read = module._namespace_offset_ns.__wrapped__
+    monkeypatch.setattr(module, "_namespace_offset_ns", lambda: read(offsets))
+
+
+@pytest.mark.parametrize(
+    ("text", "offset_ns"),
+    [
+        ("monotonic           0         0\nboottime            0         0\n", 0),
+        ("monotonic      604800 500000000\nboottime         7200         3\n", 604_800_500_000_000),
+        # Back in time: the seconds are rounded down, the nanoseconds forward.
+        ("monotonic          -2 999999999\nboottime            5         0\n", -1_000_000_001),
+        ("boottime            5         0\n", 0),
+        ("", 0),
+    ],
+)
+def test_in_a_time_namespace_the_kernel_has_its_own_time(
+    text: str, offset_ns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "timens_offsets").write_text(text)
+    in_namespace(monkeypatch, tmp_path / "timens_offsets")
+    before = time.monotonic_ns()
+    found = kernel_clock_ns()
+    after = time.monotonic_ns()
+    assert before <= found + offset_ns <= after
+    assert is_now(clock_monotonic_offset_ns())
+
+
+def test_a_kernel_without_time_namespaces_has_one_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_namespace(monkeypatch, tmp_path / "missing")
+    before = time.monotonic_ns()
+    assert before <= kernel_clock_ns() <= time.monotonic_ns()
+
+
+def test_the_offset_is_that_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Path("/proc/self/timens_offsets") == module.TIME_OFFSETS
+    read = module._namespace_offset_ns.__wrapped__
+    assert module._namespace_offset_ns() == read() == read(module.TIME_OFFSETS)
 
 
 def test_the_machine_is_named() -> None:
