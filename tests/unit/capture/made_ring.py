@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import mmap
 import os
+import select
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fyke.capture import rings as module
+from fyke.capture.rings import Rings
+
+SLACK_NS = 1000
 RECORD_BYTES = 24
 STRIDE = RECORD_BYTES + 8
 BUSY, DISCARD = 1 << 31, 1 << 30
@@ -77,3 +88,57 @@ class MadeRing:
         """Free the memory."""
         self._memory.close()
         os.close(self.fd)
+
+
+class Epoll:
+    """epoll(7), but for memory files, which can't be waited on as rings can."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+
+    def register(self, fd: int, events: int) -> None:
+        try:
+            self._epoll.register(fd, events)
+        except PermissionError:
+            assert os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:ring")
+
+    def poll(self, seconds: float) -> list[tuple[int, int]]:
+        return self._epoll.poll(seconds)
+
+    def close(self) -> None:
+        self._epoll.close()
+
+
+class _Select:
+    """The module `select` as rings.py uses it."""
+
+    epoll, EPOLLIN, EPOLLET = Epoll, select.EPOLLIN, select.EPOLLET
+
+
+@contextmanager
+def rings_of(count: int) -> Iterator[tuple[Rings, list[MadeRing]]]:
+    """Give as many rings, and the kernel's side of each."""
+    made = [MadeRing() for _ in range(count)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "select", _Select)
+        rings = Rings([r.fd for r in made], [r.size for r in made], RECORD_BYTES, SLACK_NS)
+    try:
+        yield rings, made
+    finally:
+        rings.close()
+        for ring in made:
+            ring.close()
+
+
+def times(taken: npt.NDArray[np.uint8] | None) -> list[int]:
+    """Return the times of records."""
+    return [] if taken is None else [t for (t,) in struct.iter_unpack("=Q16x", taken.tobytes())]
+
+
+def drain(rings: Rings) -> list[int]:
+    """Take all there is, as the end of a collection does."""
+    found: list[int] = []
+    while True:
+        found += times(rings.take(None))
+        if not rings.more:
+            return found

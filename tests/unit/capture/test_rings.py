@@ -3,74 +3,15 @@
 from __future__ import annotations
 
 import os
-import select
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_ring import RECORD_BYTES, MadeRing
+from made_ring import SLACK_NS, drain, rings_of, times
 
 from fyke.capture import rings as module
-from fyke.capture.rings import Rings
-
-SLACK_NS = 1000
-
-
-class Epoll:
-    """epoll(7), but for memory files, which can't be waited on as rings can."""
-
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
-
-    def register(self, fd: int, events: int) -> None:
-        try:
-            self._epoll.register(fd, events)
-        except PermissionError:
-            assert os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:ring")
-
-    def poll(self, seconds: float) -> list[tuple[int, int]]:
-        return self._epoll.poll(seconds)
-
-    def close(self) -> None:
-        self._epoll.close()
-
-
-class _Select:
-    """The module `select` as rings.py uses it."""
-
-    epoll, EPOLLIN, EPOLLET = Epoll, select.EPOLLIN, select.EPOLLET
-
-
-@contextmanager
-def rings_of(count: int) -> Iterator[tuple[Rings, list[MadeRing]]]:
-    made = [MadeRing() for _ in range(count)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "select", _Select)
-        rings = Rings([r.fd for r in made], [r.size for r in made], RECORD_BYTES, SLACK_NS)
-    try:
-        yield rings, made
-    finally:
-        rings.close()
-        for ring in made:
-            ring.close()
-
-
-def times(taken: np.ndarray | None) -> list[int]:  # type: ignore[type-arg]
-    return [] if taken is None else [t for (t,) in struct.iter_unpack("=Q16x", taken.tobytes())]
-
-
-def drain(rings: Rings) -> list[int]:
-    """Take all there is, as the end of a collection does."""
-    found: list[int] = []
-    while True:
-        found += times(rings.take(None))
-        if not rings.more:
-            return found
 
 
 def test_nothing_there() -> None:
@@ -163,50 +104,6 @@ def test_order_holds_when_a_ring_is_taken_in_parts(monkeypatch: pytest.MonkeyPat
                 found += times(rings.take(10**6))
             assert found == sorted([10 * n for n in range(10) if n not in discard] + [5, 45, 85, 95])
             assert rings.late == 0
-
-
-def test_a_record_being_written_holds_back_what_is_younger() -> None:
-    with rings_of(2) as (rings, made):
-        made[0].put(100)
-        made[0].put(200)
-        busy = made[0].reserve(300, 0)
-        made[0].put(400)
-        made[1].put(150)
-        made[1].put(350)
-        assert times(rings.take(10**6)) == [100, 150]
-        assert not rings.more  # looking again at once wouldn't help
-        assert busy is not None
-        made[0].commit(busy)
-        assert times(rings.take(10**6)) == [200, 300, 350, 400]
-        assert rings.late == 0
-
-
-def test_at_the_end_a_record_that_is_never_finished_costs_no_other_cpus_records(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "LAST_WAIT_SECONDS", 0.01)
-    with rings_of(2) as (rings, made):
-        made[0].put(100)
-        made[0].reserve(200, 0)
-        for stamp in (50, 150, 250):
-            made[1].put(stamp)
-        assert drain(rings) == [50, 100, 150, 250]
-
-
-def test_at_the_end_a_record_that_is_being_written_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    with rings_of(1) as (rings, made):
-        busy = made[0].reserve(100, 0)
-        made[0].put(200)
-        assert busy is not None
-        naps: list[float] = []
-
-        def finish_meanwhile(seconds: float) -> None:
-            naps.append(seconds)
-            made[0].commit(busy)
-
-        monkeypatch.setattr(module.time, "sleep", finish_meanwhile)
-        assert drain(rings) == [100, 200]
-        assert len(naps) == 1
 
 
 def test_what_comes_late_is_given_all_the_same_and_counted() -> None:
