@@ -15,9 +15,12 @@ from fyke.kernel.view import LiveKernel, Sources
 _T = TypeVar("_T")
 
 SKB, DEV, NET, REASON, INT, NAPI, FLAG = "skb", "dev", "net", "reason", "int", "napi", "bool"
+# Enums of subsystems' own drop reasons.
+SUBSYSTEMS = {name: f"{name}_drop_reason" for name in ("mac80211", "ovs", "qdisc")}
 
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "skb_free_head": (SKB,),
+    "skb_release_data": (SKB, REASON),
     "kfree_skb_partial": (SKB, FLAG),
     "pskb_expand_head": (SKB, INT, INT, INT),
     "skb_gro_receive": (SKB, SKB),
@@ -76,6 +79,8 @@ class _Types:
         self.kinds[REASON] = self.kinds[INT]
         if reasons:
             self.kinds[REASON] = w.enum("skb_drop_reason", ("SKB_NOT_DROPPED_YET", 0), ("SKB_CONSUMED", 1))
+        for kind, name in SUBSYSTEMS.items():
+            self.kinds[kind] = w.enum(name, (f"{kind.upper()}_DROP", 0x10001))
         self.void = w.pointer(0)
 
     def _proto(self, kinds: Iterable[str], *first: tuple[str, int]) -> int:

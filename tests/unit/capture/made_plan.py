@@ -24,8 +24,19 @@ def planned(
 
 
 def probes(plan: Plan) -> dict[str, PlannedProbe]:
-    assert len({p.symbol for p in plan.probes}) == len(plan.probes)
-    return {p.symbol: p for p in plan.probes}
+    """What is probed where it is reached: at the entry of functions, and tracepoints."""
+    return _by_symbol([p for p in plan.probes if p.mechanism != "fexit"])
+
+
+def exits(plan: Plan) -> dict[str, PlannedProbe]:
+    """Functions that are probed at their return."""
+    return _by_symbol([p for p in plan.probes if p.mechanism == "fexit"])
+
+
+def _by_symbol(planned: list[PlannedProbe]) -> dict[str, PlannedProbe]:
+    found = {p.symbol: p for p in planned}
+    assert len(found) == len(planned)
+    return found
 
 
 def asked(plan: Plan) -> dict[str, PlannedProbe]:

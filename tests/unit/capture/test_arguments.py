@@ -24,8 +24,9 @@ def test_registers_of_arm64() -> None:
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64", "riscv64"])
-def test_tracepoints_have_an_array(machine: str) -> None:
-    assert [context_offset("raw_tracepoint", n, machine) for n in (0, 1, 11)] == [0, 8, 88]
+@pytest.mark.parametrize("mechanism", ["raw_tracepoint", "fexit"])
+def test_tracepoints_and_returns_have_an_array(mechanism: str, machine: str) -> None:
+    assert [context_offset(mechanism, n, machine) for n in (0, 1, 11)] == [0, 8, 88]
 
 
 def test_the_first_of_each_kind() -> None:

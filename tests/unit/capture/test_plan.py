@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from made_kernel import made_kernel
-from made_plan import COLLECTORS, DROP, NO_GSO, RX, TX, USUAL, asked, planned, probes, refused
+from made_kernel import SUBSYSTEMS, made_kernel
+from made_plan import COLLECTORS, DROP, NO_GSO, RX, TX, USUAL, asked, exits, planned, probes, refused
 
 from fyke.capture.plan import Options, PlannedProbe, make_plan
 from fyke.errors import Unsupported, UsageError
@@ -26,7 +26,7 @@ def test_by_default_two_tracepoints_and_drops_are_probed_by_every_collector() ->
     assert there[DROP].sections == USUAL | {"skb_drop"}
     assert there[DROP].asked == ("skb-drop",)
     assert plan.tracking
-    assert plan.gso_lineage
+    assert exits(plan)
     assert not plan.verify_identity
     # `napi_reuse_skb` isn't in this kernel; what it adds is small, and nothing is said of it.
     assert plan.notes == ()
@@ -44,7 +44,7 @@ def test_named_collectors_only() -> None:
     assert [c.name for c in plan.collectors] == ["ns", "dev"]
     assert plan.sections == ("netns", "dev")
     assert not plan.tracking
-    assert not plan.gso_lineage
+    assert not exits(plan)
     there = probes(plan)
     assert set(there) == {"ip_rcv", "ip_output", "dev_open", RX}
     assert all(p.sections == {"netns", "dev"} and p.flags == frozenset() for p in there.values())
@@ -60,6 +60,14 @@ def test_each_probe_takes_only_what_its_arguments_give() -> None:
     assert there["ip_rcv"].sections == USUAL
     assert there["drop_for"].sections == USUAL | {"skb_drop"}
     assert there["drop_for"].arguments == {"skb": 1, "reason": 2}
+
+
+@pytest.mark.parametrize("subsystem", SUBSYSTEMS)
+def test_reasons_of_subsystems_are_drop_reasons(subsystem: str) -> None:
+    kernel = made_kernel(more={"drops": ("skb", "int", subsystem)})
+    probe = probes(planned(kernel, probes=("drops",)))["drops"]
+    assert probe.arguments == {"skb": 0, "reason": 2}
+    assert probe.sections == USUAL | {"skb_drop"}
 
 
 def test_unknown_collectors_are_named() -> None:
@@ -246,14 +254,14 @@ def test_mechanism_of_functions(features: tuple[str, ...], mechanism: str) -> No
     assert {p.mechanism for p in plan.probes if ":" not in p.symbol} == {mechanism}
     assert probes(plan)[RX].mechanism == "raw_tracepoint"
     assert any(note.startswith(NO_GSO) for note in plan.notes)
-    assert not plan.gso_lineage
+    assert not exits(plan)
 
 
 def test_many_kprobes_one_by_one_are_warned_of() -> None:
     more = {f"many_{n}": ("skb",) for n in range(60)}
     slow = planned(made_kernel(("kprobe", "fentry"), more=more), probes=("many_*",))
     assert [n for n in slow.notes if "one by one" in n] == [
-        "66 functions are probed one by one, which takes a while at the start and the end: this kernel "
+        "64 functions are probed one by one, which takes a while at the start and the end: this kernel "
         "has no kprobe.multi"
     ]
     for kernel in (made_kernel(more=more), made_kernel(("kprobe", "fentry"))):

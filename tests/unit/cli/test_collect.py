@@ -80,7 +80,12 @@ MISTAKES: list[tuple[str, list[str], str, str]] = [
     ),
     ("no snaplen", ["--snaplen"], "argument --snaplen: expected one argument", "see: fyke collect --help"),
     ("max 0", ["--max-probes", "0"], "--max-probes 0 is less than 1", ""),
-    ("max", ["--max-probes", "2"], "9 probes are more than --max-probes 2", "narrow the pattern or raise it"),
+    (
+        "max",
+        ["--max-probes", "2"],
+        "11 probes are more than --max-probes 2",
+        "narrow the pattern or raise it",
+    ),
     ("buffer", ["--buffer", "64"], "--buffer: '64' is not a size", "write a whole number and a unit"),
     ("buffer 0", ["--buffer", "0M"], "--buffer: '0M' is not a usable size", "write something between"),
     (
@@ -203,10 +208,11 @@ probes:
   kprobe_multi skb_free_head [free] (for skb-tracking): nothing recorded
   kprobe_multi kfree_skb_partial [free_if_stolen] (for skb-tracking): nothing recorded
   kprobe_multi pskb_expand_head [expand] (for skb-tracking): nothing recorded
-  kprobe_multi skb_gro_receive [merge] (for skb-tracking): skb_tracking
-  kprobe_multi skb_gro_receive_list [merge] (for skb-tracking): skb_tracking
   kprobe_multi napi_skb_free_stolen_head [free] (for skb-tracking): nothing recorded
   fexit __skb_gso_segment (for skb-tracking): nothing recorded
+  fexit skb_gro_receive (for skb-tracking): skb_tracking
+  fexit skb_gro_receive_list (for skb-tracking): skb_tracking
+  fexit pskb_expand_head (for skb-tracking): nothing recorded
 record: 112 bytes: header at 0, skb_tracking at 48, dev at 88
 memory: 8.0 MiB in 2 ring(s), each with room for 34952 records; 8.0 MiB for tracking; 15.9 MiB for stacks
 note: tp:net:*: 1 of 3 matches left out, no collector takes data there
@@ -237,7 +243,6 @@ def test_the_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:
                 "flags": [],
             },
         ],
-        "gso_lineage": False,
         "record": {
             "bytes": 128,
             "sections": [{"name": "vlan_accel", "offset": 48}, {"name": "packet", "offset": 56}],
