@@ -21,7 +21,8 @@ SOURCES = Path(fyke.__file__).parent
 OBJECT = SOURCES / "bpf" / "objects" / f"fyke.{platform.machine()}.bpf.o"
 _STRUCT = re.compile(r"^struct (record|counters|probe|section_\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 _MEMBER = re.compile(r"^\t(__[us]\d+|char) (\w+)(\[\d*\])?;", re.MULTILINE)
-_ENUM = re.compile(r"^enum section_id \{\n(.*?)^\};", re.MULTILINE | re.DOTALL)
+_ENUM = re.compile(r"^enum (section_id|probe_flags|exit_id) \{\n(.*?)^\};", re.MULTILINE | re.DOTALL)
+_ENUMERATOR = re.compile(r"^\t(\w+)(?:\s*=\s*1 << (\d+))?,", re.MULTILINE)
 
 
 @cache
@@ -47,8 +48,9 @@ def headers_btf() -> Btf:
     """Return BTF of the structs as a compiler would lay them out, made from the headers' text."""
     text = "\n".join(path.read_text() for path in sorted(SOURCES.rglob("*.bpf.h")))
     w = BtfWriter()
-    enumerators = re.findall(r"^\t(\w+),", _ENUM.findall(text)[0], re.MULTILINE)
-    w.enum("section_id", *((name, value) for value, name in enumerate(enumerators)))
+    for name, body in _ENUM.findall(text):
+        enumerators = enumerate(_ENUMERATOR.findall(body))
+        w.enum(name, *((word, 1 << int(shift) if shift else value) for value, (word, shift) in enumerators))
     types = {
         f"__{sign}{8 * size}": w.int(f"{sign}{8 * size}", size, sign == "s")
         for sign in "us"
