@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fyke.capture import perf
+from fyke.collectors.skb_tracking.probes import FREE_HEAD
 from fyke.errors import RunError
 from fyke.kernel import syscall_bpf
 
@@ -106,13 +107,14 @@ class Attached:
         probe = self._loaded.plan.probes[number]
         reason = error.strerror or str(error)
         named = any("*" not in text for text in probe.asked)
-        if named or error.errno in _FOR_ALL or "FREE" in probe.flags:
+        if named or error.errno in _FOR_ALL or probe.symbol == FREE_HEAD.symbol:
             raise RunError(
                 f"can't attach to {probe.symbol} ({probe.mechanism}): {reason}", "see `fyke doctor`"
             )
-        self.missing[probe.symbol] = reason
         if probe.internal:
             log.warning("skb-tracking: can't attach to %s (%s)", probe.symbol, reason)
+        else:
+            self.missing[probe.symbol] = reason
 
     def detach(self) -> None:
         """Take every link away, the newest first."""

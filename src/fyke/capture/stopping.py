@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 from types import FrameType, TracebackType
@@ -60,6 +61,8 @@ class Command:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        # Before collecting raises it: some programs mind descriptors above 1023 (select(2)).
+        self._descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
 
@@ -67,7 +70,7 @@ class Command:
         """Start `sh -c` with its output thrown away, in a process group of its own. Raises RunError."""
         try:
             self._process = subprocess.Popen(
-                ["sh", "-c", self.text],
+                ["sh", "-c", f"ulimit -Sn {self._descriptors}\n{self.text}"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

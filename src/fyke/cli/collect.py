@@ -239,6 +239,7 @@ def _collect(args: argparse.Namespace, plan: Plan, kernel: Any) -> int:
     if args.ready_file is not None:
         clear_ready_file(args.ready_file)
     facts = _facts(plan)
+    command = Command(args.cmd) if args.cmd is not None else None
     with StopSignals() as signals, contextlib.ExitStack() as stack:
         live = args.out is None or args.print
         session = stack.enter_context(Session(plan, kernel, _progress(signals)))
@@ -249,7 +250,7 @@ def _collect(args: argparse.Namespace, plan: Plan, kernel: Any) -> int:
             session,
             sink,
             signals,
-            command=Command(args.cmd) if args.cmd is not None else None,
+            command=command,
             live=live,
             stop_after=args.stop_after,
             ready_file=args.ready_file,
