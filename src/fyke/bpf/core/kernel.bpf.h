@@ -90,7 +90,7 @@ struct skb_shared_info {
  * Linux kernel commit a35b9af4ec2c ("bpf: Add a kfunc for generic type cast") (in v6.2). */
 const volatile bool direct_reads = false;
 
-extern void *bpf_rdonly_cast(void *obj, __u32 btf_id) __ksym __weak;
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 
 static __always_inline bool is_kernel_address(const void *p)
 {
