@@ -17,7 +17,7 @@ from fyke.kernel import syscall_bpf
 # cause -> member of struct counters in core/probe.bpf.h
 COUNTED = {"ring_full": "ring_full", "tracking_full": "tracking_full", "stack_full": "stack_full"}
 # Causes that cost whole events; the others cost an id or a stack.
-LOST_EVENTS = ("ring_full", "recursion", "missed_return")
+LOST_EVENTS = ("ring_full", "recursion", "missed_return", "abandoned")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class LossCounters:
         self._seen = {cause: np.zeros(counters.shape, np.uint64) for cause in COUNTED}
         self._recursion = {fd: self._recursion_misses(fd) for fd in programs}
         self.totals: dict[str, int] = {}
+        self._abandoned = 0
 
     def look(self, clock_ns: Callable[[], int]) -> list[Gap]:
         """Return what was lost since the last look, one entry per probe, CPU and cause.
@@ -63,6 +64,9 @@ class LossCounters:
         new = {cause: self._new(cause) for cause in COUNTED}
         misses = self._new_misses()
         gaps = self._gaps(new, misses, clock_ns())
+        if self._abandoned:
+            gaps.append(Gap(self._since_ns, clock_ns(), "abandoned", self._abandoned))
+            self._abandoned = 0
         for gap in gaps:
             self.totals[gap.cause] = self.totals.get(gap.cause, 0) + gap.count
         self._since_ns = began_ns
@@ -104,6 +108,10 @@ class LossCounters:
         # Linux kernel commit 9ed9e9ba2337 ("bpf: Count the number of times recursion was prevented")
         # (in v5.12).
         return syscall_bpf.prog_info(fd).recursion_misses or 0
+
+    def abandon(self, count: int) -> None:
+        """Count events that were taken from the rings and are not written."""
+        self._abandoned += count
 
     @property
     def lost_events(self) -> int:

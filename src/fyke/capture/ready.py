@@ -12,15 +12,19 @@ from fyke.errors import UsageError
 
 def check_ready_file(path: str) -> None:
     """See beforehand that it can be written: later, events flow and an earlier output is gone. UsageError."""
-    folder = os.path.dirname(path) or "."
+    if not path:
+        raise UsageError("the name of the --ready-file is empty")
     if os.path.isdir(path):
-        number = errno.EISDIR
-    elif not os.path.isdir(folder):
-        number = errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT
-    else:
-        number = 0 if os.access(path if os.path.exists(path) else folder, os.W_OK) else errno.EACCES
-    if number:
-        raise _error(path, number)
+        raise _error(path, errno.EISDIR)
+    if os.path.lexists(path):
+        if not os.access(path, os.W_OK):
+            raise _error(path, errno.EACCES)
+        return
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        os.unlink(path)
+    except OSError as e:
+        raise _error(path, e.errno or 0) from e
 
 
 def clear_ready_file(path: str) -> None:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # How often the loss counters are looked at.
 LOSS_SECONDS = 0.5
+# How long the last events may take to be written after a second signal.
+HURRY_SECONDS = 2.0
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Run:
     events: int = 0
     reason: str = ""
     _looked: float = field(default=0.0, repr=False)
+    _hurry_until: float = field(default=0.0, repr=False)
 
     def go(self) -> None:
         """Collect until a signal, the command's end or the number of events; then write the closing row."""
@@ -58,7 +61,7 @@ class Run:
                 self._take(self.session.poll(flush=self.live))
                 self._look_for_loss()
             for batch in self.session.stop():
-                self._take(batch)
+                self._finish(batch)
         finally:
             if self.command:
                 self.command.stop()
@@ -81,6 +84,15 @@ class Run:
             self.reason = "count"
         self.events += len(batch)
         self.sink(batch)
+
+    def _finish(self, batch: pa.RecordBatch) -> None:
+        """Take one of the last batches. A second signal is in a hurry: what takes long counts as lost."""
+        if self.signals.count > 1 and not self._hurry_until:
+            self._hurry_until = time.monotonic() + HURRY_SECONDS
+        if not self._hurry_until or time.monotonic() < self._hurry_until:
+            self._take(batch)
+        elif self.reason != "count":
+            self.session.loss.abandon(len(batch))
 
     def _look_for_loss(self) -> None:
         now = time.monotonic()
@@ -111,6 +123,7 @@ class Run:
 
 _CAUSES = {
     "ring_full": "%d events lost: the buffer is full; make it larger with --buffer, or ask for less",
+    "abandoned": "%d events thrown away: after the second signal there was no time to write them",
     "recursion": "%d events lost: probes were hit while another of ours was running on the same CPU",
     "missed_return": "%d returns of functions were missed",
     "tracking_full": "%d packets not tracked: too many at once",

@@ -65,6 +65,7 @@ class Command:
         self._descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
+        self._status: int | None = None
 
     def start(self) -> None:
         """Start `sh -c` with its output thrown away, in a process group of its own. Raises RunError."""
@@ -88,7 +89,22 @@ class Command:
     @property
     def ended(self) -> bool:
         """Whether it has ended."""
-        return self._process is not None and self._process.poll() is not None
+        if self._process is None:
+            return False
+        self._status = self._process.poll()
+        return self._status is not None
+
+    @property
+    def failure(self) -> str:
+        """How it failed, if it ended by itself and did."""
+        status = self._status
+        if not status:
+            return ""
+        if status < 0:
+            return f"was killed by signal {-status} ({signal.Signals(-status).name})"
+        # sh(1): 126 and 127 are the shell's own
+        why = {126: " (it can't be run)", 127: " (no such command)"}.get(status, "")
+        return f"ended with status {status}{why}"
 
     def stop(self) -> None:
         """End what still runs of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import shlex
 import sys
 import time
@@ -98,8 +99,6 @@ def run(args: argparse.Namespace) -> int:
         if args.dry_run:
             _show(plan, as_json=args.json)
             return 0
-        for note in plan.notes:
-            log.info(note)
         return _collect(args, plan, kernel)
 
 
@@ -180,6 +179,10 @@ def _check(args: argparse.Namespace) -> None:
     _size(args.out_rotate, "--out-rotate")
     if args.stop_after is not None and args.stop_after < 1:
         raise UsageError(f"--stop-after {args.stop_after} is less than 1")
+    if args.cmd is not None and not args.cmd.strip():
+        raise UsageError("the command of --cmd is empty")
+    if args.out and args.ready_file and os.path.realpath(args.out) == os.path.realpath(args.ready_file):
+        raise UsageError(f"--out and --ready-file are the same file, {args.out}")
     if args.json and not args.dry_run:
         raise UsageError("--json goes with --dry-run", "write events as JSON with -o FILE.json")
     if args.ready_file is not None:
@@ -244,7 +247,7 @@ def _collect(args: argparse.Namespace, plan: Plan, kernel: Any) -> int:
         live = args.out is None or args.print
         session = stack.enter_context(Session(plan, kernel, _progress(signals)))
         # Only now: a collection that can't start leaves the file of an earlier one alone.
-        sink = _sinks(args, facts, stack)
+        sink = _sinks(args, facts, signals, stack)
         _tell_started(plan, session.missing)
         run = Run(
             session,
@@ -275,7 +278,7 @@ def _progress(signals: StopSignals) -> Callable[[int, int], None]:
 
 
 def _sinks(
-    args: argparse.Namespace, facts: Facts, stack: contextlib.ExitStack
+    args: argparse.Namespace, facts: Facts, signals: StopSignals, stack: contextlib.ExitStack
 ) -> Callable[[pa.RecordBatch], None]:
     """Open what events go to: a file, the text on stdout, or both."""
     takers: list[Callable[[Any], None]] = []
@@ -288,24 +291,18 @@ def _sinks(
         for path in writer.removed:
             log.warning("removed %s, left by an earlier collection", path)
     if args.out is None or args.print:
+        from fyke.cli.live_text import LiveText
         from fyke.render.text import EventText
 
-        text = EventText(style(args, facts))
-        takers.append(lambda batch: _write(text.batch(batch)))
-        _write([text.start(facts)])
+        text, out = EventText(style(args, facts)), LiveText(signals)
+        takers.append(lambda batch: out.write(text.batch(batch)))
+        out.write([text.start(facts)])
 
     def sink(batch: pa.RecordBatch) -> None:
         for take in takers:
             take(batch)
 
     return sink
-
-
-def _write(pieces: Iterator[Any] | list[bytes]) -> None:
-    out = sys.stdout.buffer
-    for piece in pieces:
-        out.write(piece)
-    out.flush()
 
 
 def _facts(plan: Plan) -> Facts:
@@ -331,6 +328,8 @@ def _facts(plan: Plan) -> Facts:
 
 
 def _tell_started(plan: Plan, missing: dict[str, str]) -> None:
+    for note in plan.notes:
+        log.info(note)
     asked = [p.symbol for p in plan.probes if not p.internal]
     left_out = sorted(missing.keys() & set(asked))
     log.info(
@@ -345,6 +344,8 @@ def _tell_started(plan: Plan, missing: dict[str, str]) -> None:
 
 def _tell_end(run: Run) -> None:
     """Say one line of truth: written, lost, hit and never hit."""
+    if run.command and run.command.failure:
+        log.warning("the command %s", run.command.failure)
     session = run.session
     totals = session.loss.totals
     lost = session.loss.lost_events

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fyke.errors import UsageError
 from fyke.events.facts import Facts
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ def output_format(path: str, asked: str | None = None) -> str:
     """Return `arrow` or `json` for an output: what was asked for, else what the name says."""
     if asked is not None:
         return asked
+    if path.endswith(".parquet"):
+        raise UsageError(f"{path}: Parquet can't be written event by event", "name it .arrow, or .json")
     return "json" if path.endswith(RETIS_SUFFIXES) else "arrow"
 
 

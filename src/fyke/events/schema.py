@@ -60,7 +60,9 @@ GAP = Section(
     "Not an event: a note that events were lost between since_ns and this row's timestamp.",
     (
         Column("since_ns", "uint64", "Start of the interval in which they were lost", "ns"),
-        Column("cause", "string", "ring_full, recursion, missed_return, tracking_full or stack_full"),
+        Column(
+            "cause", "string", "ring_full, recursion, missed_return, abandoned, tracking_full or stack_full"
+        ),
         Column("count", "uint64", "How many events (or, for the last two causes, ids or stacks)", "events"),
     ),
     in_kernel=False,

@@ -247,3 +247,12 @@ def test_the_closing_row(plan: Plan, counters: npt.NDArray[np.void]) -> None:
         "symbol": "ip_rcv", "probe_type": "kprobe_multi", "hits": 7, "filtered": 3, "lost": 2
     }  # fmt: skip
     assert closing == {"events": 5, "lost": 2, "reason": "command"}
+
+
+def test_what_is_thrown_away_is_lost(plan: Plan, counters: npt.NDArray[np.void]) -> None:
+    loss = LossCounters(plan, counters, {}, start_ns=0)
+    loss.abandon(7)
+    loss.abandon(2)
+    assert loss.look(at(10)) == [Gap(0, 10, "abandoned", 9)]
+    assert loss.look(at(20)) == []
+    assert loss.lost_events == 9

@@ -153,3 +153,21 @@ def test_without_a_shell_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
 
 def _is_dead(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "failure"),
+    [
+        ("true", ""),
+        ("exit 3", "ended with status 3"),
+        ("no-such-command-here", "ended with status 127 (no such command)"),
+        ("kill -9 $$", "was killed by signal 9 (SIGKILL)"),
+    ],
+)
+def test_how_a_command_failed(text: str, failure: str) -> None:
+    command = Command(text)
+    command.start()
+    select.select([command.fd], [], [], 10)
+    assert command.ended
+    assert command.failure == failure
+    command.stop()

@@ -14,7 +14,6 @@ import pytest
 from made_session import RING_FULL, Script, batch, on_made_kernel
 
 from fyke.capture.plan import Plan
-from fyke.cli import collect
 from fyke.cli.main import main
 from fyke.errors import RunError
 from fyke.events.reader import open_events
@@ -187,11 +186,11 @@ def test_what_a_pattern_could_not_attach_is_counted_as_missing(
 def test_a_closed_pipe_ends_it_quietly(
     play: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def gone(_pieces: object) -> None:
+    def gone(_self: object, _pieces: object) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
     script = Script(batch(1))
-    monkeypatch.setattr(collect, "_write", gone)
+    monkeypatch.setattr("fyke.cli.live_text.LiveText.write", gone)
     monkeypatch.setattr("fyke.cli.main._closed_pipe", lambda: 0)
     assert play(script) == 0
     assert "error" not in capsys.readouterr().err
