@@ -40,32 +40,35 @@ class _Flow:
 
 @dataclass(frozen=True)
 class _Load:
-    """A way to flood. probes: tracepoints that record each packet. main: the one that the aims are for."""
+    """Where a flood is recorded. main: this is what the aims are for."""
 
     what: str
+    probes: tuple[str, ...]
     senders: int
-    probes: tuple[str, ...] = TRACEPOINTS
     main: bool = False
 
 
 def measure(*, quick: bool) -> Iterator[Line]:
-    """Flood as fast as the senders can; where events are lost, slower, until none is."""
+    """Flood as fast as the senders can; where events are lost, slower, until none is. One CPU is fyke's."""
     rounds, packets = (1, 20_000) if quick else (5, 800_000)
-    cpus = len(os.sched_getaffinity(0))
-    loads = [_Load("one sender", 1, main=True)]
+    senders = max(1, len(os.sched_getaffinity(0)) - 1)
+    loads = [_Load("2 tracepoints", TRACEPOINTS, senders, main=True)]
     if not quick:
-        loads.append(_Load(f"{cpus} senders", cpus))
-        loads.append(_Load("one sender, 4 tracepoints", 1, MORE))
+        loads.append(_Load("4 tracepoints", MORE, senders))
     with wire() as net, tempfile.TemporaryDirectory(prefix="fyke-bench-") as folder:
-        alone = [2 * sent.packets / sent.seconds for sent in (net.send(packets) for _ in range(rounds))]
-        yield Line("without fyke, one sender: 2 x packets", median(alone), "per second", note=spread(alone))
+        alone = [net.send(packets, senders=senders) for _ in range(rounds)]
+        rates = [s.packets / s.seconds for s in alone]
+        per_cpu = [s.packets / s.cpu_seconds for s in alone]
+        yield Line(f"without fyke, {senders} sender(s)", median(rates), "packets/s", note=spread(rates))
+        yield Line("without fyke, per CPU second of the sender", median(per_cpu), "packets",
+                   note=spread(per_cpu))  # fmt: skip
         for load in loads:
             yield from _lines(_lossless(net, Path(folder), packets, rounds, load), load)
 
 
 def _lines(flows: list[_Flow], load: _Load) -> Iterator[Line]:
     rates, cpu = [f.rate for f in flows], [f.cpu_us for f in flows]
-    peak = max(f.ended.peak_bytes for f in flows) / 1e6
+    per_cpu = [f.sent.packets * f.probes / f.sent.cpu_seconds for f in flows]
     last = flows[-1].ended
     proof = f"{last.hits} hits = {last.events} written + {last.lost} lost"
     note = "; ".join(filter(None, (spread(rates), proof)))
@@ -73,8 +76,11 @@ def _lines(flows: list[_Flow], load: _Load) -> Iterator[Line]:
         note = f"lost at every rate down to {min(rates):.0f}: {last.causes}"
     yield Line(f"{load.what}: events without loss", 0 if last.lost else median(rates), "events/s",
                at_least=AIM_RATE if load.main else None, note=note)  # fmt: skip
+    yield Line(f"{load.what}: the same per CPU second of the sender", median(per_cpu), "events",
+               note=spread(per_cpu))  # fmt: skip
     yield Line(f"{load.what}: CPU of fyke, ring to file", median(cpu), "us/event",
                at_most=AIM_CPU_US if load.main else None, note=spread(cpu))  # fmt: skip
+    peak = max(f.ended.peak_bytes for f in flows) / 1e6
     yield Line(f"{load.what}: peak memory beside the rings", peak, "MB",
                at_most=AIM_PEAK_MB if load.main else None,
                note=f"rings, mapped twice: {last.ring_bytes / 1e6:.0f} MB")  # fmt: skip
