@@ -364,8 +364,12 @@ class _Probes:
                 self._merge(self._tracking_probe(probe, "kprobe"))
             elif kprobes and probe.lost:
                 self._note_unseen(probe.lost, f"{probe.symbol} can't be probed here")
-        for exit_ in tracking.EXITS:
-            self._add_exit(exit_)
+        if kernel.features.has("fentry"):
+            for exit_ in tracking.EXITS:
+                self._add_exit(exit_)
+        else:
+            lost = ", nor ".join(exit_.lost for exit_ in tracking.EXITS if exit_.lost)
+            self._note_unseen(lost, f"no fexit here, {kernel.features['fentry'].why}")
         return not sees_frees
 
     def _tracking_probe(self, probe: tracking.TrackingProbe, kind: str) -> PlannedProbe:
@@ -379,19 +383,15 @@ class _Probes:
     def _add_exit(self, exit_: tracking.TrackingExit) -> None:
         kernel = self.kernel
         params = kernel.function_params(exit_.symbol)
-        if not kernel.features.has("fentry"):
-            reason = f"no fexit here, {kernel.features['fentry'].why}"
-        elif params is None or not kernel.has_function(exit_.symbol):
-            reason = f"{exit_.symbol} can't be probed here"
-        else:
-            arguments = {"skb": exit_.skb, "result": len(params)}
-            if exit_.other is not None:
-                arguments["other"] = exit_.other
-            sections = frozenset({"skb_tracking"} if exit_.records else ()) & self.sections
-            self._merge(PlannedProbe(exit_.symbol, "fexit", sections, arguments))
+        if params is None or not kernel.has_function(exit_.symbol):
+            if exit_.lost:
+                self._note_unseen(exit_.lost, f"{exit_.symbol} can't be probed here")
             return
-        if exit_.lost:
-            self._note_unseen(exit_.lost, reason)
+        arguments = {"skb": exit_.skb, "result": len(params)}
+        if exit_.other is not None:
+            arguments["other"] = exit_.other
+        sections = frozenset({"skb_tracking"} if exit_.records else ()) & self.sections
+        self._merge(PlannedProbe(exit_.symbol, "fexit", sections, arguments))
 
     def _note_unseen(self, what: str, reason: str) -> None:
         self.notes.append(f"skb-tracking: can't see {what} ({reason})")

@@ -16,7 +16,11 @@ FREES_UNSEEN = (
 )
 NO_KPROBES = "no kprobes here, this kernel doesn't have it"
 NO_GRO = "skb-tracking: can't see which packet others were merged into by GRO"
-NO_FEXIT = "(no fexit here, the kernel refuses it)"
+NO_LISTS = "skb-tracking: can't see which list of packets others were put into by GRO"
+NO_RETURNS = (
+    f"{NO_GSO}, nor which packet others were merged into by GRO, nor which list of packets others were put into by "
+    "GRO (no fexit here, the kernel refuses it)"
+)
 SYMBOLS_OF_EXITS = {"__skb_gso_segment", "skb_gro_receive", "skb_gro_receive_list", "pskb_expand_head"}
 
 
@@ -126,9 +130,7 @@ def test_tracking_by_tracepoints_alone() -> None:
     assert not exits(plan)
     assert plan.notes == (
         FREES_UNSEEN.format(NO_KPROBES),
-        f"{NO_GSO} {NO_FEXIT}",
-        f"{NO_GRO} {NO_FEXIT}",
-        f"{NO_GRO} (lists) {NO_FEXIT}",
+        NO_RETURNS,
     )
 
 
@@ -191,13 +193,13 @@ def test_without_fexit_lineage_is_not_seen_and_each_loss_said(features: tuple[st
     # Moves are: the skb is known again when it is seen next.
     assert probes(plan)["pskb_expand_head"].flags == {"EXPAND"}
     assert not plan.verify_identity
-    assert plan.notes == (f"{NO_GSO} {NO_FEXIT}", f"{NO_GRO} {NO_FEXIT}", f"{NO_GRO} (lists) {NO_FEXIT}")
+    assert plan.notes == (NO_RETURNS,)
 
 
 MISSING = [
     ("__skb_gso_segment", NO_GSO),
     ("skb_gro_receive", NO_GRO),
-    ("skb_gro_receive_list", f"{NO_GRO} (lists)"),
+    ("skb_gro_receive_list", NO_LISTS),
 ]
 
 

@@ -75,7 +75,7 @@ EXITS: tuple[TrackingExit, ...] = (
     TrackingExit(
         "skb_gro_receive_list",
         "gro_list",
-        "which packet others were merged into by GRO (lists)",
+        "which list of packets others were put into by GRO",
         skb=1,
         other=0,
         records=True,
