@@ -18,8 +18,8 @@ NO_KPROBES = "no kprobes here, this kernel doesn't have it"
 NO_GRO = "skb-tracking: can't see which packet others were merged into by GRO"
 NO_LISTS = "skb-tracking: can't see which list of packets others were put into by GRO"
 NO_RETURNS = (
-    f"{NO_GSO}, nor which packet others were merged into by GRO, nor which list of packets others were put into by "
-    "GRO (no fexit here, the kernel refuses it)"
+    f"{NO_GSO}, nor which packet others were merged into by GRO, nor which list of packets others were put "
+    "into by GRO (no fexit here, the kernel refuses it)"
 )
 SYMBOLS_OF_EXITS = {"__skb_gso_segment", "skb_gro_receive", "skb_gro_receive_list", "pskb_expand_head"}
 
