@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import shlex
+import stat
 import sys
 from collections.abc import Callable
 
 from fyke.errors import RunError, UsageError
-from fyke.events.rotation import is_split_file, remove_stale, split_path
+from fyke.events.rotation import LEAST_LIMIT, is_split_file, remove_stale, split_path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -20,6 +23,8 @@ class Output:
     header: gives the first bytes of file N of a split output (None: of the only file).
     trailer: the last bytes of every file that ended as it should.
     limit_bytes: size at which a new file is begun; a block that is larger than that gets a file of its own.
+    Nobody else of us writes to the same name meanwhile: a regular file is locked (flock(2)), of a split set
+    also the first, until all is closed.
     Raises UsageError for a path that can't be written to, RunError when writing fails later.
     """
 
@@ -40,6 +45,7 @@ class Output:
         self._trailer = trailer
         self._limit = limit_bytes
         self._fd = -1
+        self._first = -1  # keeps the lock on the first file of a split set
         self._size = 0  # of the file that is open; always at the end of a whole block
         self._start = 0  # size of its header
         self._failed = False
@@ -68,29 +74,40 @@ class Output:
 
     def close(self, *, whole: bool = True) -> None:
         """End the file; with its trailer unless writing failed before or the output is not whole."""
-        if self._fd >= 0:
-            self._finish(whole=whole)
+        try:
+            if self._fd >= 0:
+                self._finish(whole=whole)
+        finally:
+            if self._first >= 0:
+                first, self._first = self._first, -1
+                os.close(first)
 
     def _refuse(self) -> None:
         """Refuse, with the reason, a path that no file can be written to."""
         folder = os.path.dirname(self.path) or "."
         if not self.path:
-            raise UsageError("the name of the output file is empty")
+            raise UsageError("the name of the output file is empty", "give the name of a file")
+        if self._limit is not None and self._limit < LEAST_LIMIT:
+            raise UsageError(
+                f"--out-rotate {self._limit}B is too small: a file's own description takes several KiB",
+                f"give at least {LEAST_LIMIT >> 10}KiB",
+            )
         if os.path.isdir(self.path):
             raise UsageError(f"{self.path} is a directory, not a file", "give the name of a file in it")
         if not os.path.isdir(folder):
-            raise UsageError(f"there is no directory {folder} to write {os.path.basename(self.path)} to")
+            raise UsageError(
+                f"there is no directory {folder} to write {os.path.basename(self.path)} to",
+                f"make it first: mkdir -p {shlex.quote(folder)}",
+            )
 
     def _open(self) -> None:
         number = None if self._limit is None else len(self.paths)
         path = self.path if number is None else split_path(self.path, number)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         if number is not None and os.path.exists(path) and os.path.getsize(path) and not is_split_file(path):
             raise UsageError(f"{path} is in the way and is no event file of ours", "write to another name")
-        try:
-            self._fd = os.open(path, flags, 0o666)
-        except OSError as error:
-            raise UsageError(f"can't write to {path}: {error.strerror}") from error
+        self._fd = _open_alone(path)
+        if number == 0:
+            self._first = os.dup(self._fd)  # shares the lock
         self.paths.append(path)
         self._size = 0
         header = self._header(number)
@@ -135,3 +152,36 @@ class Output:
                 os.close(fd)
             except OSError as error:  # network file systems report a full disk here
                 raise self._run_error(error) from error
+
+
+def _open_alone(path: str) -> int:
+    """Return a descriptor of the file, emptied, that no other fyke writes to. Raises UsageError."""
+    fd = -1
+    try:
+        if os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode):
+            fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # else it waits for a reader
+            os.set_blocking(fd, True)
+            return fd
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            _lock(fd)
+            os.ftruncate(fd, 0)  # only now: what another is writing must not be lost
+        return fd
+    except OSError as error:
+        if fd >= 0:
+            os.close(fd)
+        if isinstance(error, BlockingIOError):
+            raise UsageError(f"{path} is being written by another fyke", "choose another name") from error
+        if error.errno == errno.ENXIO:
+            raise UsageError(f"nobody reads the pipe {path}", "start its reader first") from error
+        raise UsageError(f"can't write to {path}: {error.strerror}") from error
+
+
+def _lock(fd: int) -> None:
+    """Lock a file for this process. Raises BlockingIOError when another has it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass  # a file system without locks

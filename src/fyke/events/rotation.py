@@ -10,6 +10,7 @@ from fyke.errors import FykeError, UsageError
 _SIZE = re.compile(r"([0-9]{1,18})(?:(B)|([KMG])(B|iB)?)", re.IGNORECASE)
 _POWERS = {"K": 1, "M": 2, "G": 3}
 _NUMBERED = re.compile(r"\.(0|[1-9][0-9]{0,8})$")
+LEAST_LIMIT = 16 << 10  # bytes of a split file; its schema and facts take several KiB
 FOLLOW = ".."  # a path that ends like this means: and the files after it
 
 
@@ -22,6 +23,8 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
+        if re.fullmatch("[0-9]{1,18}", number := text.strip()):
+            raise UsageError(f"'{text}' has no unit", f"write {number}B, {number}K, {number}MB ...")
         raise UsageError(
             f"'{text}' is not a size", "write a whole number and a unit, such as 10MB, 64K or 1GiB"
         )
@@ -52,6 +55,21 @@ def next_path(path: str) -> str | None:
     return split_path(path.rpartition(".")[0], number + 1)
 
 
+def numbers(path: str, least: int = 0) -> list[int]:
+    """Return the numbers, from `least` on and in order, under which there is something named PATH.NUMBER."""
+    folder, base = os.path.split(path)
+    found = []
+    try:
+        names = os.listdir(folder or ".")
+    except OSError:
+        return []
+    for name in names:
+        number = split_number(name)
+        if number is not None and number >= least and name == split_path(base, number):
+            found.append(number)
+    return sorted(found)
+
+
 def is_split_file(path: str) -> bool:
     """Say whether a file was written as part of a split output, under the number its name has now."""
     from fyke.events.reader import open_events
@@ -69,13 +87,7 @@ def remove_stale(path: str) -> list[str]:
     Only event files whose own facts bear the number of their name are removed; others are left alone.
     `OUT.0` is left too: it is about to be overwritten. Raises UsageError when a file can't be removed.
     """
-    folder, base = os.path.split(path)
-    found = []
-    for name in os.listdir(folder or "."):
-        number = split_number(name)
-        if number and name == split_path(base, number):
-            found.append(number)
-    stale = [s for n in sorted(found) if is_split_file(s := split_path(path, n))]
+    stale = [s for n in numbers(path, 1) if is_split_file(s := split_path(path, n))]
     for name in stale:
         try:
             os.unlink(name)

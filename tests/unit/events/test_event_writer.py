@@ -225,6 +225,7 @@ def test_a_batch_larger_than_the_limit_is_cut(tmp_path: Path) -> None:
     assert [row for batch in source.batches() for row in batch.to_pylist()] == batch_of(noise).to_pylist()
 
 
+@pytest.mark.usefixtures("small_limits")
 def test_a_limit_too_small_for_one_event_still_writes_them(tmp_path: Path) -> None:
     with EventWriter(str(tmp_path / "out"), FACTS, limit_bytes=10) as writer:
         writer.write(packets(0, 3))
@@ -238,3 +239,51 @@ def test_writing_a_batch_costs_microseconds_not_milliseconds_an_event(tmp_path: 
         start = time.process_time()
         writer.write(batch)
         assert time.process_time() - start < 0.2  # 20 us an event: 40 times what it takes
+
+
+def test_a_limit_that_is_too_small_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--out-rotate 1B is too small") as caught:
+        EventWriter(str(tmp_path / "out"), FACTS, limit_bytes=1)
+    assert caught.value.hint == "give at least 16KiB"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", [None, 20_000])
+def test_a_file_that_is_being_written_is_left_alone(tmp_path: Path, limit: int | None) -> None:
+    path = str(tmp_path / "s.arrow")
+    with EventWriter(path, FACTS, limit_bytes=limit) as writer:
+        for number in range(8 if limit else 1):
+            writer.write(packets(number * 200, 200))
+        before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+        with pytest.raises(UsageError, match="is being written by another fyke") as caught:
+            EventWriter(path, FACTS, limit_bytes=limit)
+        assert caught.value.hint == "choose another name"
+        assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    EventWriter(path, FACTS, limit_bytes=limit).close()
+
+
+def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
+    pipe = str(tmp_path / "ff")
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="nobody reads the pipe") as caught:
+        EventWriter(pipe, FACTS)
+    assert caught.value.hint == "start its reader first"
+
+
+def test_a_pipe_with_a_reader(tmp_path: Path) -> None:
+    pipe = str(tmp_path / "ff")
+    os.mkfifo(pipe)
+    copy = tmp_path / "copy"
+    with copy.open("wb") as out, subprocess.Popen(["cat", pipe], stdout=out):
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                writer = EventWriter(pipe, FACTS)
+                break
+            except UsageError:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        with writer:
+            for number in range(40):  # more than a pipe holds: it must wait, not fail
+                writer.write(packets(number * 1000, 1000))
+    assert copy.stat().st_size == writer.bytes_written > 1 << 16

@@ -229,6 +229,7 @@ def test_journeys_are_lines_also_across_batches(tmp_path: Path) -> None:
     assert writer.events_written == 4
 
 
+@pytest.mark.usefixtures("small_limits")
 def test_split_json_keeps_its_limit(tmp_path: Path) -> None:
     with RetisWriter(str(tmp_path / "out"), FACTS, limit_bytes=9_000) as writer:
         writer.write(packets(0, 100))

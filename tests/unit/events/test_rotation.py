@@ -7,6 +7,8 @@ from fyke.errors import UsageError
 from fyke.events.rotation import next_path, parse_size, split_number
 from fyke.events.store import EventWriter
 
+pytestmark = pytest.mark.usefixtures("small_limits")
+
 
 @pytest.mark.parametrize(
     ("text", "size"),
@@ -40,6 +42,12 @@ def test_what_is_not_a_size(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_size(text)
     assert caught.value.hint
+
+
+def test_a_number_without_a_unit() -> None:
+    with pytest.raises(UsageError, match="'10' has no unit") as caught:
+        parse_size("10")
+    assert caught.value.hint == "write 10B, 10K, 10MB ..."
 
 
 def test_names_of_split_files() -> None:
