@@ -15,5 +15,5 @@ def report(source: EventSource) -> None:
         log.warning(warning)
     for section, count in source.unknown_sections.items():
         log.warning(f"{count} events have a section '{section}' that this version can't show")
-    if not source.complete and source.problem is None:
-        log.warning(f"{source.path} has no end: its collection was killed, or its disk was full")
+    for path in source.endless if source.problem is None else ():
+        log.warning(f"{path} has no end: its collection was killed, or its disk was full")

@@ -101,3 +101,17 @@ def _refuse_input(out: str, source: EventSource) -> None:
         if os.path.exists(out) and os.path.samefile(path, out):
             raise UsageError(f"{out} is the file to be sorted", "write the journeys to another file")
         path = next_path(path)
+    if source.follow and _set_of(out) is not None and _set_of(out) == _set_of(source.path):
+        raise UsageError(
+            f"{out} would be taken for a file of the set {source.path}..", "write to a name without a number"
+        )
+
+
+def _set_of(path: str) -> str | None:
+    """Return what the files of a split set have in common, None for a file that is of none by its name."""
+    from fyke.events.rotation import split_number
+
+    if split_number(path) is None:
+        return None
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name.rpartition(".")[0])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 from fyke.errors import InputError
 from fyke.events.facts import Facts
 from fyke.events.recognise import ARROW, recognise
-from fyke.events.rotation import FOLLOW, next_path, split_number, split_path
+from fyke.events.rotation import FOLLOW, next_path, numbers, split_number, split_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +48,8 @@ class EventSource:
     files: name and facts of every file begun so far. A batch never spans files.
     warnings: sentences for the user, grown while reading. unknown_sections: how often each section
     occurred that this version has no column for. complete: False when a file has no end marker, because the
-    collection was killed or its disk was full; known after reading. problem: what ended the reading early.
+    collection was killed or its disk was full; known after reading. endless: the names of such files.
+    problem: what ended the reading early. follow: whether the files of a split set are read from `path` on.
     """
 
     def __init__(self, path: str, follow: bool) -> None:
@@ -57,8 +58,10 @@ class EventSource:
         self.warnings: list[str] = []
         self.problem: InputError | None = None
         self.complete = True
+        self.endless: list[str] = []
+        self.follow = follow
+        self._closed = False  # the file that is open held the row that ends a collection
         self._unknown: Counter[str] = Counter()
-        self._follow = follow
         self._files = contextlib.ExitStack()
         self._part = self._open(path)
         self.facts = self._part.facts
@@ -77,10 +80,16 @@ class EventSource:
         """
         try:
             while True:
-                yield from self._part.batches()
-                self.complete = self.complete and self._part.complete
+                self._closed = False
+                for batch in self._part.batches():
+                    self._closed = self._closed or _has_closing(batch)
+                    yield batch
+                if not self._part.complete:
+                    self.complete = False
+                    self.endless.append(self._part.path)
                 following = self._next()
                 if following is None:
+                    self._check_end()
                     return
                 self._unknown.update(self._part.unknown_sections)
                 self._part = following
@@ -134,14 +143,14 @@ class EventSource:
 
     def _next(self) -> Part | None:
         """Return the file that follows in a split set, None at its end."""
-        path = next_path(self._part.path) if self._follow else None
+        path = next_path(self._part.path) if self.follow else None
         if path is None:
             return None
         if self._part.facts.split_id != split_number(self._part.path):
             self.warnings.append(f"File extension does not match the rotation policy: {self._part.path}")
             return None
         if not os.path.exists(path):
-            return None
+            return self._behind_hole(path)
         part = self._open(path)
         if part.format != self.format or not part.schema.equals(self.schema) or _other_run(part, self.facts):
             self.files.pop()
@@ -149,18 +158,71 @@ class EventSource:
             return None
         return part
 
+    def _behind_hole(self, missing: str) -> Part | None:
+        """Return the first file of the collection behind one that is missing, None when there is none."""
+        base = missing.rpartition(".")[0]
+        first = split_number(missing) or 0
+        for number in numbers(base, first + 1):
+            path = split_path(base, number)
+            if not self._belongs(path, number):
+                continue
+            if number == first + 1:
+                self.warnings.append(f"{missing} is missing: what it held isn't shown")
+            else:
+                last = split_path(base, number - 1)
+                self.warnings.append(f"{missing} to {last} are missing: what they held isn't shown")
+            return self._open(path)
+        return None
+
+    def _belongs(self, path: str, number: int) -> bool:
+        """Say whether a file, by its own facts, is file NUMBER of this collection."""
+        if not os.path.isfile(path):
+            return False
+        try:
+            with open_events(path) as other:
+                facts = other.facts
+                return (
+                    other.format == self.format
+                    and other.schema.equals(self.schema)
+                    and facts.split_id == number
+                    and facts.split_limit_bytes == self.facts.split_limit_bytes
+                    and not _other_run(other, self.facts)
+                    and facts.timestamp_ns >= self._part.facts.timestamp_ns  # Retis: an earlier run's is less
+                )
+        except InputError:
+            return False
+
+    def _check_end(self) -> None:
+        """Warn when the last file of a split set that is there isn't the last that was written."""
+        part = self._part
+        if (
+            self.follow
+            and part.format == ARROW  # Retis doesn't note the end
+            and part.facts.split_id is not None
+            and part.facts.split_id == split_number(part.path)
+            and part.complete
+            and not self._closed
+        ):
+            self.warnings.append(f"{part.path} is the last file here, but not the end of its collection")
+
 
 def open_events(path: str | None = None) -> EventSource:
     """Open an event file of fyke or Retis, recognised by its content.
 
-    path: a file; with `..` at its end (`OUT.0..`) the files of a split set that follow it are read too. None:
+    path: a file; with `..` at its end (`OUT.0..`, or `OUT..` for all) the files of a split set that follow it
+    are read too. None:
     fyke.arrow in the working directory, else the set from fyke.arrow.0 on, else the same of retis.data.
     Raises InputError, one sentence, when it isn't to be had or is no event file.
     """
     if path is None:
         path = default_input()
     follow = path.endswith(FOLLOW) and path != FOLLOW and not path.endswith("/" + FOLLOW)
-    return EventSource(path.removesuffix(FOLLOW) if follow else path, follow)
+    if not follow:
+        return EventSource(path, follow)
+    path = path.removesuffix(FOLLOW)
+    if not os.path.exists(path) and os.path.exists(first := split_path(path, 0)):
+        path = first
+    return EventSource(path, follow)
 
 
 def default_input() -> str:
@@ -175,18 +237,34 @@ def default_input() -> str:
     )
 
 
-def _other_run(part: Part, first: Facts) -> bool:
+def _has_closing(batch: pa.RecordBatch) -> bool:
+    place = batch.schema.get_field_index("closing")
+    return place >= 0 and bool(batch.column(place).null_count < batch.num_rows)
+
+
+def _other_run(part: Part | EventSource, first: Facts) -> bool:
     """Say whether an Arrow file is of another collection; Retis gives each of its files a time of its own."""
     return part.format == ARROW and part.facts.timestamp_ns != first.timestamp_ns
 
 
+def _instead(path: str) -> str:
+    """Return what to do when there is no such file: read what has a name like it."""
+    number = split_number(path)
+    base = path if number is None else path.rpartition(".")[0]
+    for there in numbers(base):
+        return f"there is a split set: {split_path(base, there)}{FOLLOW}"
+    return f"check the name; without one, {DEFAULTS[0]} is read"
+
+
 def _open_file(path: str) -> BinaryIO:
+    if not path:
+        raise InputError(
+            "the name of the file is empty", f"name a file; without a name, {DEFAULTS[0]} is read"
+        )
     try:
         return open(path, "rb", buffering=1 << 17)
     except FileNotFoundError as error:
-        first = split_path(path, 0)
-        hint = f"there is a split set: {first}{FOLLOW}" if os.path.exists(first) else ""
-        raise InputError(f"there is no file {path}", hint) from error
+        raise InputError(f"there is no file {path}", _instead(path)) from error
     except IsADirectoryError as error:
         raise InputError(f"{path} is a directory, not an event file", "name a file in it") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

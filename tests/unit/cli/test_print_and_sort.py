@@ -172,11 +172,15 @@ def test_the_files_of_a_split_set(tmp_path: Path, capfd: pytest.CaptureFixture[s
     out, err = capfd.readouterr()
     assert [int(line.split()[0]) for line in _lines(out)] == list(range(1, 60))
     assert re.findall(r"file id (\d+)", out) == [str(n) for n in range(parts)]
-    assert err == ""
+    assert err.count("\n") == 1
+    assert f"a.{parts - 1} is the last file here, but not the end" in err  # no closing row was written
     assert main(["sort", f"{first}.."]) == 0
     assert len(_lines(capfd.readouterr().out)) == 59
     assert main(["sort", f"{first}..", "-o", str(tmp_path / "a.1")]) == 2
     assert "is the file to be sorted" in capfd.readouterr().err
+    assert main(["sort", f"{first}..", "-o", str(tmp_path / f"a.{parts}")]) == 2
+    assert f"would be taken for a file of the set {first}.." in capfd.readouterr().err
+    assert not (tmp_path / f"a.{parts}").exists()
 
 
 def test_the_default_input(

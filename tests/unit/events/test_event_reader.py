@@ -331,9 +331,10 @@ def test_control_characters_of_a_file_do_not_reach_a_message(tmp_path: Path) -> 
 
 
 def _split_set(path: Path) -> list[str]:
-    with EventWriter(str(path), FACTS, limit_bytes=14_000) as writer:
+    with EventWriter(str(path), FACTS, limit_bytes=20_000) as writer:
         for number in range(8):
-            writer.write(packets(number * 100, 100))
+            writer.write(packets(number * 200, 200))
+        writer.write(batch_of([closing_row(9_000_000, 1600)]))
     assert len(writer.paths) >= 4
     return writer.paths
 
@@ -341,23 +342,27 @@ def _split_set(path: Path) -> list[str]:
 def test_a_split_set_is_followed_from_any_file(tmp_path: Path) -> None:
     paths = _split_set(tmp_path / "out")
     source = open_events(paths[0] + "..")
-    assert [row["timestamp_ns"] for row in _rows(source)] == [1_000_000 + n for n in range(800)]
+    assert [row["timestamp_ns"] for row in _rows(source)] == [
+        *(1_000_000 + n for n in range(1600)),
+        9_000_000,
+    ]
     assert [path for path, _ in source.files] == paths
     assert [facts.split_id for _, facts in source.files] == list(range(len(paths)))
     assert source.complete
     assert source.warnings == []
     later = open_events(paths[2] + "..")
-    assert 0 < len(_rows(later)) < 800
+    assert 0 < len(_rows(later)) < 1600
     assert [path for path, _ in later.files] == paths[2:]
     alone = open_events(paths[0])
-    assert 0 < len(_rows(alone)) < 800
+    assert 0 < len(_rows(alone)) < 1600
+    assert alone.warnings == []
 
 
 def test_a_name_that_is_not_the_file_s_number_stops_following(tmp_path: Path) -> None:
     paths = _split_set(tmp_path / "out")
     os.rename(paths[0], str(tmp_path / "out.7"))
     source = open_events(str(tmp_path / "out.7") + "..")
-    assert 0 < len(_rows(source)) < 800
+    assert 0 < len(_rows(source)) < 1600
     assert source.warnings == [f"File extension does not match the rotation policy: {tmp_path / 'out.7'}"]
 
 
@@ -372,7 +377,10 @@ def test_a_file_of_another_collection_is_not_mixed_in(tmp_path: Path) -> None:
     _write(Path(paths[1]), packets(0, 1), facts=other)
     source = open_events(paths[0] + "..")
     _rows(source)
-    assert source.warnings == [f"{paths[1]} is of another collection and was not read"]
+    assert source.warnings == [
+        f"{paths[1]} is of another collection and was not read",
+        f"{paths[0]} is the last file here, but not the end of its collection",
+    ]
     assert [path for path, _ in source.files] == paths[:1]
 
 
@@ -393,6 +401,53 @@ def test_split_json_is_followed_too(tmp_path: Path) -> None:
     source = open_events(writer.paths[0] + "..")
     assert _rows(source) == packets(0, 100).to_pylist()
     assert [facts.split_id for _, facts in source.files] == list(range(len(writer.paths)))
+
+
+def test_what_is_behind_a_missing_file_is_read(tmp_path: Path) -> None:
+    paths = _split_set(tmp_path / "out")
+    (tmp_path / "out.20240101").write_text("my notes")
+    os.unlink(paths[1])
+    source = open_events(paths[0] + "..")
+    assert _rows(source)[-1]["timestamp_ns"] == 9_000_000
+    assert [path for path, _ in source.files] == [paths[0], *paths[2:]]
+    assert source.warnings == [f"{paths[1]} is missing: what it held isn't shown"]
+    os.unlink(paths[2])
+    source = open_events(paths[0] + "..")
+    _rows(source)
+    assert source.warnings == [f"{paths[1]} to {paths[2]} are missing: what they held isn't shown"]
+
+
+def test_a_set_without_its_last_file(tmp_path: Path) -> None:
+    paths = _split_set(tmp_path / "out")
+    os.unlink(paths[-1])
+    source = open_events(paths[0] + "..")
+    _rows(source)
+    assert source.warnings == [f"{paths[-2]} is the last file here, but not the end of its collection"]
+
+
+def test_a_file_without_an_end_is_named(tmp_path: Path) -> None:
+    paths = _split_set(tmp_path / "out")
+    os.truncate(paths[-1], os.path.getsize(paths[-1]) - 8)
+    source = open_events(paths[0] + "..")
+    _rows(source)
+    assert source.endless == [paths[-1]]
+    assert source.warnings == []
+
+
+def test_the_base_name_with_dots_reads_the_set(tmp_path: Path) -> None:
+    paths = _split_set(tmp_path / "out")
+    source = open_events(str(tmp_path / "out") + "..")
+    assert len(_rows(source)) == 1601
+    assert [path for path, _ in source.files] == paths
+
+
+@pytest.mark.parametrize(
+    ("path", "says"), [("", "the name of the file is empty"), ("nofile", "no file nofile")]
+)
+def test_names_of_nothing_have_a_hint(path: str, says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        open_events(path)
+    assert caught.value.hint
 
 
 # The default
