@@ -86,7 +86,7 @@ MISTAKES: list[tuple[str, list[str], str, str]] = [
         "11 probes are more than --max-probes 2",
         "narrow the pattern or raise it",
     ),
-    ("buffer", ["--buffer", "64"], "--buffer: '64' is not a size", "write a whole number and a unit"),
+    ("buffer", ["--buffer", "64"], "--buffer: '64' has no unit", "write 64B, 64K, 64MB"),
     ("buffer 0", ["--buffer", "0M"], "--buffer: '0M' is not a usable size", "write something between"),
     (
         "buffer big",
