@@ -30,11 +30,6 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, f"see: {self.prog} --help")
 
 
-def entry() -> NoReturn:
-    """Run as a program."""
-    sys.exit(main(sys.argv[1:]))
-
-
 def main(argv: Sequence[str]) -> int:
     """Run one command line, without the program's name, and return the exit code."""
     level = "info"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import shutil
@@ -43,7 +44,7 @@ class Screen:
             except BrokenPipeError:
                 raise
             except OSError as error:
-                raise RunError(f"can't write to standard output: {error.strerror}") from error
+                raise stdout_failed(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -62,6 +63,12 @@ class Screen:
                 return
             except KeyboardInterrupt:  # Ctrl-C is the pager's: it stays until the user leaves it
                 continue
+
+
+def stdout_failed(error: OSError) -> RunError:
+    """Return the error to raise when stdout couldn't be written to."""
+    why = "it is closed" if error.errno == errno.EBADF else error.strerror
+    return RunError(f"can't write to standard output: {why}")
 
 
 def _pager_command() -> list[str] | None:
