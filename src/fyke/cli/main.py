@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -19,6 +20,38 @@ COMMANDS = ("collect", "print", "sort", "doctor")
 LOG_LEVELS = {"error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 5}
 
 
+# Options of Retis, and names that are settled, whose time has not come.
+LATER_OPTIONS = frozenset(
+    (
+        *(
+            "-f",
+            "--filter-packet",
+            "-m",
+            "--filter-meta",
+            "-F",
+            "--filter-inner",
+            "--pid",
+            "--netns",
+            "--netif",
+        ),
+        *(
+            "--probe-stack",
+            "--nft-verdicts",
+            "--ovs-track",
+            "--ovs-enrich-flows",
+            "--ovs-enrich-rate",
+            "--kconf",
+        ),
+        *("--sort", "-p", "--profile", "-P", "--extra-profiles-dir", "--journeys"),
+    )
+)
+
+
+def _long_name(names: str) -> str:
+    """Return the long one of an option's names as argparse lists them (`-o/--out`)."""
+    return names.rpartition("/")[2]
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with Retis' rules: no abbreviated options; a mistake is one of our errors."""
 
@@ -26,8 +59,18 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
 
     def error(self, message: str) -> NoReturn:
-        """Raise the mistake as UsageError."""
-        raise UsageError(message, f"see: {self.prog} --help")
+        """Raise the mistake as UsageError, in words of ours where argparse's are a programmer's."""
+        see = f"see: {self.prog} --help"
+        if match := re.match(r"unrecognized arguments: (-[^\s=]*)", message):
+            option = match[1]
+            if option in LATER_OPTIONS:
+                raise UsageError(f"{option} is not available yet", see)
+            raise UsageError(f"{self.prog} has no option {option}", see)
+        if match := re.match(r"argument (\S+): invalid int value: (.*)", message):
+            raise UsageError(f"{_long_name(match[1])}: {match[2]} is not a whole number", see)
+        if match := re.match(r"argument (\S+): expected one argument", message):
+            raise UsageError(f"{_long_name(match[1])} needs a value", see)
+        raise UsageError(message, see)
 
 
 def main(argv: Sequence[str]) -> int:

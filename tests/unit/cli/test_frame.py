@@ -68,9 +68,9 @@ def test_unknown_commands(word: str, hint: str) -> None:
         (["--log-level", "loud", "print"], "error: argument --log-level: invalid choice: 'loud'"),
         (["--bogus"], "error: "),
         (["--log-level", "debug"], "error: no command given\nhint: commands: collect, "),
-        (["print", "--bogus"], "error: unrecognized arguments: --bogus\nhint: see: fyke print --help\n"),
-        (["print", "--form", "single-line"], "error: unrecognized arguments: --form\n"),
-        (["sort", "-o"], "error: argument -o/--out: expected one argument\nhint: see: fyke sort --help\n"),
+        (["print", "--bogus"], "error: fyke print has no option --bogus\nhint: see: fyke print --help\n"),
+        (["print", "--form", "single-line"], "error: fyke print has no option --form\n"),
+        (["sort", "-o"], "error: --out needs a value\nhint: see: fyke sort --help\n"),
         (["print", "/no/such"], "error: there is no file /no/such\n"),
     ],
 )
