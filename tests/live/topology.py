@@ -169,6 +169,13 @@ def offloads(host: Host, **features: bool) -> None:
 
 # ---- parts
 
+_QUIET = {
+    # Addresses are good at once (no duplicate detection), and nobody asks for routers.
+    **{f"ipv6.conf.{which}.accept_dad": 0 for which in ("all", "default")},
+    **{f"ipv6.conf.{which}.router_solicitations": 0 for which in ("all", "default")},
+}
+"""Sysctls of each namespace, so that its packets are those of the test as far as that can be."""
+
 
 @contextmanager
 def _namespaces(*letters: str) -> Iterator[list[Netns]]:
@@ -180,9 +187,7 @@ def _namespaces(*letters: str) -> Iterator[list[Netns]]:
             stack.callback(_remove, ns)
         ip(f"netns add {name}" for name in names)
         for ns in made:
-            # Addresses are good at once (no duplicate detection), and nobody asks for routers.
-            for which in ("all", "default"):
-                ns.sysctl({f"ipv6.conf.{which}.accept_dad": 0, f"ipv6.conf.{which}.router_solicitations": 0})
+            ns.sysctl(_QUIET)
         yield made
 
 
@@ -221,6 +226,8 @@ def _address(host: Host) -> None:
         f"addr add {host.v4}/24 dev {host.dev}",
         f"addr add {host.v6}/64 dev {host.dev} nodad",
     )
+    # A neighbour once known isn't asked again, which would be after five seconds: amid a slow test.
+    host.ns.sysctl({f"{v}.neigh.{host.dev}.delay_first_probe_time": 3600 for v in ("ipv4", "ipv6")})
 
 
 def _tc(host: Host, line: str) -> None:

@@ -110,7 +110,17 @@ def _run(kernel: Kernel, copies: dict[Path, Path], expression: str, *, update: b
         return Outcome(Report(), str(error), [])
     _say(kernel, f"Linux {installed.release}")
     command = [
-        *(sys.executable, "-m", "pytest", "-v", "--color=no", "--tb=short", "-m", "not host_only"),
+        *(
+            sys.executable,
+            "-m",
+            "pytest",
+            "-v",
+            "--color=no",
+            "--tb=short",
+            "--durations=12",
+            "-m",
+            "not host_only",
+        ),
         # Neither could write down what it remembers.
         *("-p", "no:cacheprovider", "-p", "no:hypothesispytest"),
         *("--timeout", str(_TEST_SECONDS), "--junit-xml", "/run/results/junit.xml", "tests/host"),
