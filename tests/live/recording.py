@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,6 +99,7 @@ def record(traffic: Callable[[], object], planned: Plan | None = None, **options
     planned = planned or plan(**options)
     with Session(planned, kernel()) as session:
         traffic()
+        _settle(session)
         ours = {path.stat().st_ino for path in Path("/run/netns").iterdir() if path.name in made_here}
         batches = list(session.stop())
         gaps = session.gaps()
@@ -117,6 +119,15 @@ def record(traffic: Callable[[], object], planned: Plan | None = None, **options
         Counter(row["kernel"]["symbol"] for row in everything),
         dict(zip(symbols, filtered, strict=True)),
     )
+
+
+def _settle(session: Session) -> None:
+    """Wait until no probe is hit any more, 3 s at most: what was sent may still wait in a CPU's backlog."""
+    end = time.monotonic() + 3
+    before = -1
+    while (hits := sum(session.loss.hits())) != before and time.monotonic() < end:
+        before = hits
+        time.sleep(0.2)
 
 
 def ipv4(row: Row) -> bytes:
