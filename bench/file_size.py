@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.collecting import collecting
+from bench.collecting import Ended, collecting
 from bench.report import Line
 from bench.traffic import mixed
 from bench.wire import Wire, wire
@@ -24,24 +24,26 @@ def measure(*, quick: bool) -> Iterator[Line]:
     with wire() as net, tempfile.TemporaryDirectory(prefix="fyke-bench-") as name:
         folder = Path(name)
         for what, encrypted in VARIANTS.items():
-            events = record_mixed(net, folder, exchanges, encrypted=encrypted)
-            size = (folder / "events.arrow").stat().st_size / events
-            json_size = _as_json(folder) / events
+            ended = record_mixed(net, folder, exchanges, encrypted=encrypted)
+            size = ended.file_bytes / ended.events
+            json_size = _as_json(folder) / ended.events
             aim = None if encrypted else AIM_BYTES
-            yield Line(f"{what}", size, "B/event", at_most=aim, note=f"{events} events")
+            yield Line(
+                f"{what}", size, "B/event", at_most=aim, note=f"{ended.events} events, {ended.lost} lost"
+            )
             yield Line(
                 f"{what}, as Retis JSON", json_size, "B/event", note=f"{json_size / size:.1f} times as much"
             )
 
 
-def record_mixed(net: Wire, folder: Path, exchanges: int, *, encrypted: bool = False) -> int:
-    """Record mixed traffic to FOLDER/events.arrow; return the number of events. Raises when any was lost."""
+def record_mixed(net: Wire, folder: Path, exchanges: int, *, encrypted: bool = False) -> Ended:
+    """Record mixed traffic to FOLDER/events.arrow."""
     with collecting(folder, *OPTIONS) as collection:
         mixed(net, exchanges, encrypted=encrypted)
         ended = collection.stop()
-    if not ended.adds_up or ended.lost:
-        raise RuntimeError(f"{ended.hits} hits, {ended.events} events, lost: {ended.causes}")
-    return ended.events
+    if not ended.adds_up:
+        raise RuntimeError(f"{ended.hits} hits are not {ended.events} events and {ended.lost} lost")
+    return ended
 
 
 def _as_json(folder: Path) -> int:
