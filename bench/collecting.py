@@ -126,7 +126,7 @@ def collecting(
         started = time.monotonic()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
     try:
-        while not ready.exists():
+        while not _has_content(ready):
             if process.poll() is not None:
                 raise RuntimeError(f"{' '.join(command)} failed: {log.read_text()}")
             if time.monotonic() - started > _READY_SECONDS:
@@ -138,6 +138,13 @@ def collecting(
         if process.returncode is None:
             process.kill()
             process.wait()
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _notes(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
