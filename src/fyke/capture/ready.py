@@ -20,9 +20,11 @@ def check_ready_file(path: str) -> None:
         if not os.access(path, os.W_OK):
             raise _error(path, errno.EACCES)
         return
+    # Under another name: whoever waits for the file must not see it yet.
+    trial = f"{path}.{os.getpid()}"
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        os.unlink(path)
+        os.close(os.open(trial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        os.unlink(trial)
     except OSError as e:
         raise _error(path, e.errno or 0) from e
 

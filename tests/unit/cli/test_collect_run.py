@@ -14,6 +14,7 @@ import pytest
 from made_session import RING_FULL, Script, batch, on_made_kernel
 
 from fyke.capture.plan import Plan
+from fyke.capture.ready import check_ready_file
 from fyke.cli.main import main
 from fyke.errors import RunError
 from fyke.events.reader import open_events
@@ -195,3 +196,19 @@ def test_a_closed_pipe_ends_it_quietly(
     assert play(script) == 0
     assert "error" not in capsys.readouterr().err
     assert script.closed
+
+
+def test_nobody_is_told_ready_before_events_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeing beforehand that it can be written must not make the file, not even for a moment."""
+    made = []
+    real = os.open
+
+    def note(path: str, *rest: int) -> int:
+        made.append(path)
+        return real(path, *rest)
+
+    monkeypatch.setattr(os, "open", note)
+    check_ready_file(str(tmp_path / "ready"))
+    assert made, "it is tried"
+    assert str(tmp_path / "ready") not in made
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("ready")]
