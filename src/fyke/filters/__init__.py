@@ -1,0 +1,1 @@
+"""Which packets are meant: expressions compiled in Python, run in the kernel and on recordings."""
