@@ -114,8 +114,8 @@ def test_nothing_of_a_packet_stays_behind_a_null() -> None:
 def test_packets_of_every_length(fill: int) -> None:
     data = bytes(range(100, 100 + SNAPLEN))
     lengths = range(SNAPLEN + 1)
-    rows = decode([{"packet": {"len": 1500, "capture_len": n, "data": data[:n]}} for n in lengths], fill=fill)
-    assert [r["packet"] for r in rows] == [{"len": 1500, "capture_len": n, "data": data[:n]} for n in lengths]
+    packets = [{"len": 1500, "capture_len": n, "data": data[:n], "link_layer": bool(n % 2)} for n in lengths]
+    assert [r["packet"] for r in decode([{"packet": p} for p in packets], fill=fill)] == packets
 
 
 def test_more_than_snaplen_is_cut() -> None:

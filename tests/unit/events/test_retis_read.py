@@ -38,7 +38,7 @@ def test_every_section_lands_in_its_columns(tmp_path: Path) -> None:
     assert row["skb_tracking"]["skb"] == 2**63
     assert row["skb_tracking"]["parent_orig_head"] is None
     assert row["skb_drop"] == {"subsys": "openvswitch", "drop_reason": "NO_SOCKET"}
-    assert row["packet"] == {"len": 1500, "capture_len": 3, "data": b"\x00\x01\xff"}
+    assert row["packet"] == {"len": 1500, "capture_len": 3, "data": b"\x00\x01\xff", "link_layer": None}
     for ours, theirs in [("vlan_accel", "vlan_accel"), ("skb_meta", "meta"), ("skb_gso", "gso")]:
         assert row[ours] == EVENT["skb"][theirs]
     assert row["skb_dataref"] == EVENT["skb"]["data_ref"]
@@ -141,7 +141,7 @@ def test_files_of_1_5_are_brought_to_the_newest_form(tmp_path: Path) -> None:
     }
     source = open_events(write_lines(tmp_path / "a", startup, old))
     (row,) = _rows(source)
-    assert row["packet"] == {"len": 60, "capture_len": 3, "data": b"\x00\x01\xff"}
+    assert row["packet"] == {"len": 60, "capture_len": 3, "data": b"\x00\x01\xff", "link_layer": None}
     assert row["dev"] == {"name": "eth0", "ifindex": 2, "rx_ifindex": None}
     assert row["netns"] == {"cookie": None, "inum": 4026531840}
     assert row["skb_meta"] == EVENT["skb"]["meta"]

@@ -211,6 +211,17 @@ def test_a_section_that_retis_would_refuse_is_not_written_as_retis(tmp_path: Pat
     assert event["fyke"] == {"packet": {"len": 60, "capture_len": 0}}
 
 
+@pytest.mark.parametrize("link_layer", [True, False, None])
+def test_whether_the_link_layer_is_the_packets_own_is_kept(tmp_path: Path, link_layer: bool | None) -> None:
+    packet = {"len": 60, "capture_len": 2, "data": b"ab", "link_layer": link_layer}
+    event = _one(tmp_path, packet_row(1, packet=packet))
+    assert event["packet"] == {"len": 60, "capture_len": 2, "data": "YWI="}
+    assert event.get("fyke", {}).get("packet", {}).get("link_layer") == link_layer
+    (row,) = [row for batch in open_events(str(tmp_path / "a")).batches() for row in batch.to_pylist()]
+    assert row["packet"] == packet
+    assert len(list(retis.EventReader(str(tmp_path / "a")))) == 2
+
+
 def test_journeys_are_lines_also_across_batches(tmp_path: Path) -> None:
     def row(time: int, journey: int, index: int) -> dict[str, Any]:
         place = {"id": journey, "index": index, "clone": 0, "lost": 0}

@@ -10,6 +10,12 @@ PACKET = Section(
         Column("len", "uint32", "Length of the packet from that header on", "bytes", source="len"),
         Column("capture_len", "uint32", "How many of them were kept", "bytes", source="capture_len"),
         Column("data", "binary", "The bytes", source="data"),
+        Column(
+            "link_layer",
+            "bool",
+            "Whether the link-layer header is the packet's own, not a made-up one; null in Retis' files",
+            source="link_layer",
+        ),
     ),
 )
 

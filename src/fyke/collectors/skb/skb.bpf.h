@@ -9,6 +9,8 @@
 struct section_packet {
 	__u32 len;
 	__u32 capture_len;
+	__u8 link_layer; /* 0: its Ethernet header is made up */
+	__u8 pad[3];
 	__u8 data[]; /* snaplen */
 };
 
@@ -91,6 +93,7 @@ static __always_inline bool collect_packet(struct context *c, struct section_pac
 	if (tail <= start)
 		return false;
 	s->len = skb->len + data_at - start + made_up;
+	s->link_layer = !made_up;
 	kept = tail - start;
 	if (made_up) {
 		__builtin_memset(s->data, 0, 12);
