@@ -56,6 +56,18 @@ OUT_FORMAT = Option(
     "format of the file written (default: by its name; .json, .jsonl and .data are Retis' JSON lines)",
     {"choices": ("arrow", "json")},
 )
+# Which packets; `fyke.cli.filtering` takes them.
+FILTER = Option(
+    ("-f", "--filter-packet"),
+    "only packets that match a filter in tcpdump's language, see pcap-filter(7)",
+    {"metavar": "EXPR"},
+)
+FILTER_FILE = Option(
+    ("-F", "--filter-file"), "read that filter from a file, as tcpdump does", {"metavar": "FILE"}
+)
+JOURNEYS = _flag(
+    "--journeys", help="with -f or -F: all events of each packet that matches at any of its events"
+)
 
 
 def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
