@@ -250,14 +250,14 @@ def test_the_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:
             },
         ],
         "record": {
-            "bytes": 128,
+            "bytes": 136,
             "sections": [{"name": "vlan_accel", "offset": 48}, {"name": "packet", "offset": 56}],
         },
         "memory": {
             "rings": 8 << 20,
             "ring": 4 << 20,
             "cpus": 2,
-            "records_per_ring": (4 << 20) // 136,
+            "records_per_ring": (4 << 20) // 144,
             "tracking": 0,
             "stacks": 0,
         },
