@@ -42,6 +42,13 @@ def argument_slots(params: list[str], kind: str) -> dict[str, int]:
     return slots
 
 
+def root_slots(params: list[str], kind: str, roots: tuple[str, ...]) -> dict[str, int]:
+    """Return struct -> index of the first readable parameter that points to one, for a filter's roots."""
+    readable = readable_params(params, kind)
+    wanted = {root: f"struct {root} *" for root in roots}
+    return {root: readable.index(spelled) for root, spelled in wanted.items() if spelled in readable}
+
+
 def context_offset(mechanism: str, index: int, machine: str) -> int:
     """Return the byte offset of an argument in the context of a program of this mechanism."""
     if mechanism in ("raw_tracepoint", "fexit"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fyke.capture.filters import Filters
 from fyke.capture.layout import RecordLayout
 from fyke.capture.plan import Plan
 
@@ -26,6 +27,7 @@ def plan_facts(plan: Plan, layout: RecordLayout) -> dict[str, Any]:
             }
             for p in plan.probes
         ],
+        "filters": _filters(plan.filters),
         "record": {
             "bytes": layout.record_bytes,
             "sections": [{"name": name, "offset": offset} for name, offset in layout.offsets.items()],
@@ -42,6 +44,17 @@ def plan_facts(plan: Plan, layout: RecordLayout) -> dict[str, Any]:
     }
 
 
+def _filters(filters: Filters) -> dict[str, Any]:
+    """Return each filter's expression and, of the field filter, what it starts from."""
+    facts: dict[str, Any] = {}
+    for name, one in (("packet", filters.packet), ("inner", filters.inner)):
+        if one is not None:
+            facts[name] = {"expression": one.text, "without_link_layer": one.raw is not None}
+    if filters.fields is not None:
+        facts["fields"] = {"expression": filters.fields.text, "roots": list(filters.fields.roots)}
+    return facts
+
+
 def plan_text(facts: dict[str, Any]) -> str:
     """Return the same as text."""
     lines = [f"collectors: {', '.join(facts['collectors'])}", "probes:"]
@@ -50,6 +63,8 @@ def plan_text(facts: dict[str, Any]) -> str:
         flags = f" [{', '.join(f.lower() for f in probe['flags'])}]" if probe["flags"] else ""
         why = ", ".join(probe["asked"]) or "for skb-tracking"
         lines.append(f"  {probe['mechanism']} {probe['symbol']}{flags} ({why}): {takes}")
+    for name, one in facts["filters"].items():
+        lines.append(f"{name} filter: {one['expression']}")
     record, memory = facts["record"], facts["memory"]
     places = ", ".join(f"{s['name']} at {s['offset']}" for s in record["sections"])
     lines.append(f"record: {record['bytes']} bytes: header at 0, {places}")

@@ -15,8 +15,12 @@ import numpy.typing as npt
 
 from fyke.capture import libbpf
 from fyke.capture.arguments import context_offset
+from fyke.capture.filters import FilterCode, compile_filters
+from fyke.capture.kernel import Kernel
 from fyke.capture.layout import RecordLayout, read_layout, struct_dtype
-from fyke.capture.plan import Kernel, Plan, PlannedProbe
+from fyke.capture.plan import Plan
+from fyke.capture.probes import PlannedProbe
+from fyke.capture.slots import fill_slots
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import RunError, Unsupported
 from fyke.kernel.btf import Btf
@@ -61,6 +65,12 @@ def plan_layout(plan: Plan) -> RecordLayout:
         opened.close()
 
 
+def plan_filter_code(plan: Plan, kernel: Kernel) -> FilterCode:
+    """Return the compiled filters of a plan. Raises UsageError for one that has no room in the object."""
+    reads = bool(plan.filters) and kernel.features.has("variable_stack_reads")
+    return compile_filters(plan.filters, object_image(), variable_stack_reads=reads)
+
+
 @dataclass(frozen=True)
 class _Maps:
     probes: int
@@ -87,7 +97,8 @@ class Loaded:
         _raise_limits()
         with libbpf.collected_log() as log:
             try:
-                self._object = libbpf.Object(object_image())
+                self._filters = plan_filter_code(plan, kernel)
+                self._object = libbpf.Object(fill_slots(object_image(), self._filters.slots))
             except OSError as e:
                 raise _load_error(e, log) from e
             try:
@@ -143,6 +154,13 @@ class Loaded:
         put("has_drop_reasons", "?", kernel.has_type("enum", "skb_drop_reason"))
         put("raw_tracepoint_cookie", "?", self.cookie["raw_tracepoint"])
         put("kprobe_cookie", "?", self.cookie["kprobe"])
+        filters, code = plan.filters, self._filters
+        for slot in code.slots:
+            put(f"{slot}_on", "?", True)
+        put("filter_sees_vlan", "?", filters.packet is not None and filters.packet.sees_vlan)
+        put("packet_filter_head", "I", code.packet_head_bytes)
+        put("inner_filter_head", "I", code.inner_head_bytes)
+        put("field_roots", "I", len(filters.roots))
         exits = {name: value for value, name in self._btf.enum("exit_id").items()}
         for number, probe in enumerate(plan.probes):
             if probe.mechanism == "fexit":
@@ -175,6 +193,11 @@ class Loaded:
             config[f"{kind}_at"] = (
                 -1 if index is None else context_offset(probe.mechanism, index, self._machine)
             )
+        config["root_at"] = -1
+        for place, root in enumerate(self.plan.filters.roots):
+            if root in probe.roots:
+                index = probe.roots[root]
+                config["root_at"][place] = context_offset(probe.mechanism, index, self._machine)
         return config.tobytes()
 
     def _own(self, fd: int) -> int:

@@ -124,26 +124,31 @@ class LossCounters:
 
     def filtered(self) -> list[int]:
         """Return how many hits of each probe gave no event because nobody asked for it."""
-        return [int(n) for n in self._counters["filtered"].sum(axis=1)]
+        counters = self._counters
+        return [int(n) for n in (counters["hits"] - counters["recorded"] - counters["ring_full"]).sum(axis=1)]
 
     def lost(self) -> list[int]:
         """Return how many events of each probe were lost, as far as the kernel says of which."""
         return [int(n) for n in self._counters["ring_full"].sum(axis=1)]
 
+    def unreadable(self) -> list[int]:
+        """Return how many packets of each probe a filter couldn't judge, since bytes are out of reach."""
+        return [int(n) for n in self._counters["unreadable"].sum(axis=1)]
+
+    def no_link_layer(self) -> list[int]:
+        """Return how many packets of each probe had no link-layer header for a filter that looks at it."""
+        return [int(n) for n in self._counters["no_link_layer"].sum(axis=1)]
+
     def by_probe(self) -> str:
-        """Return JSON: one object a probe with its hits and lost events."""
+        """Return JSON: one object a probe with its hits and lost events, and what a filter couldn't judge."""
+        columns = {"hits": self.hits(), "filtered": self.filtered(), "lost": self.lost()}
+        if self._plan.filters:
+            columns |= {"unreadable": self.unreadable(), "no_link_layer": self.no_link_layer()}
         return json.dumps(
             [
-                {
-                    "symbol": p.symbol,
-                    "probe_type": p.mechanism,
-                    "hits": hits,
-                    "filtered": filtered,
-                    "lost": lost,
-                }
-                for p, hits, filtered, lost in zip(
-                    self._plan.probes, self.hits(), self.filtered(), self.lost(), strict=True
-                )
+                {"symbol": p.symbol, "probe_type": p.mechanism}
+                | {name: counts[number] for name, counts in columns.items()}
+                for number, p in enumerate(self._plan.probes)
             ]
         )
 

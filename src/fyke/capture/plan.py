@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import mmap
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from fyke.capture.arguments import ARGUMENTS, IN_REGISTERS, argument_slots, readable_params
-from fyke.capture.probe_spec import ProbeSpec, parse_probe
+from fyke.capture.arguments import ARGUMENTS
+from fyke.capture.filters import FilterOptions, Filters, filter_notes, plan_filters
+from fyke.capture.kernel import Kernel
+from fyke.capture.probe_spec import parse_probe
+from fyke.capture.probes import PlannedProbe, ProbeSet
 from fyke.collectors import COLLECTORS, Collector
-from fyke.collectors.kernel_view import KernelView
-from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import Unsupported, UsageError
 
 DEFAULT_PROBES = ("tp:net:netif_receive_skb", "tp:net:net_dev_start_xmit")
@@ -27,53 +27,6 @@ MAX_RING_BYTES = 1 << 31  # max_entries of a map is 32 bits wide, and a ring's s
 MANY_SINGLE_KPROBES = 50
 
 
-class Answer(Protocol):
-    """Why a feature is there or not."""
-
-    @property
-    def why(self) -> str:
-        """The reason, a clause."""
-
-
-class Features(Protocol):
-    """What the kernel can do (see `fyke.kernel.features`)."""
-
-    def has(self, name: str) -> bool:
-        """Say whether the kernel surely has a feature."""
-
-    def __getitem__(self, name: str) -> Answer:
-        """Return the answer to a feature."""
-
-
-class Kernel(KernelView, Protocol):
-    """What planning asks of the kernel (see `fyke.kernel.view.LiveKernel`)."""
-
-    @property
-    def features(self) -> Features:
-        """What it can do."""
-
-    def function_params(self, name: str) -> list[str] | None:
-        """Return the parameter types of a function, None when it has no BTF."""
-
-    def tracepoint_params(self, name: str) -> list[str] | None:
-        """Return the parameter types of a tracepoint (bare name)."""
-
-    def match_functions(self, pattern: str) -> list[str]:
-        """Return the functions that can be probed, by name or `*` pattern."""
-
-    def match_tracepoints(self, pattern: str) -> list[str]:
-        """Return tracepoints as `subsystem:name`, by name or `*` pattern."""
-
-    def why_no_function(self, name: str) -> str | None:
-        """Say why a function can't be probed, None when it can."""
-
-    def why_no_tracepoint(self, wanted: str) -> str | None:
-        """Say why a tracepoint (`subsystem:name`) can't be probed, None when it can."""
-
-    def near(self, name: str) -> list[str]:
-        """Return names like this one."""
-
-
 @dataclass(frozen=True)
 class Options:
     """What the user asked for, as far as it concerns the kernel."""
@@ -85,28 +38,7 @@ class Options:
     snaplen: int = DEFAULT_SNAPLEN
     buffer_bytes: int | None = None
     max_probes: int = DEFAULT_MAX_PROBES
-
-
-@dataclass(frozen=True)
-class PlannedProbe:
-    """One place in the kernel and what happens there.
-
-    arguments: kind (`skb`, `dev`, `net`, `reason`, `other`, `result`) -> index among the arguments; a return
-    value stands behind them.
-    flags: names of `enum probe_flags`, without the prefix.
-    """
-
-    symbol: str
-    mechanism: str
-    sections: frozenset[str]
-    arguments: dict[str, int]
-    flags: frozenset[str] = frozenset()
-    asked: tuple[str, ...] = ()
-
-    @property
-    def internal(self) -> bool:
-        """Whether only tracking needs it."""
-        return not self.asked
+    filters: FilterOptions = field(default_factory=FilterOptions)
 
 
 @dataclass(frozen=True)
@@ -122,7 +54,8 @@ class Plan:
     buffer_bytes: int
     cpus: int
     online: frozenset[int]
-    notes: tuple[str, ...] = field(default=())
+    filters: Filters = field(default_factory=Filters)
+    notes: tuple[str, ...] = ()
     tracking_entries: int = TRACKING_ENTRIES
     stack_entries: int = STACK_ENTRIES
 
@@ -154,7 +87,8 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     named = [(parse_probe(text), text) for text in options.probes]  # before the kernel is asked anything
     collectors, notes = _choose_collectors(options, kernel)
     sections = _choose_sections(options, collectors)
-    probes = _Probes(options, kernel, collectors, sections)
+    filters = plan_filters(options.filters, kernel)
+    probes = ProbeSet(kernel, collectors, sections, stack=options.stack, roots=filters.roots)
     if not named and set(options.collectors) == {"auto"}:
         named = [(parse_probe(text), "default") for text in DEFAULT_PROBES]
     for spec, asked in named:
@@ -190,7 +124,8 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
         options.buffer_bytes or default_buffer_bytes(len(running)),
         cpus,
         running,
-        (*notes, *probes.notes),
+        filters,
+        (*notes, *probes.notes, *filter_notes(filters, planned)),
     )
 
 
@@ -237,174 +172,6 @@ def _choose_sections(options: Options, collectors: tuple[Collector, ...]) -> tup
     return tuple(
         s.name for c in collectors for s in c.sections if s.name not in optional or optional[s.name] in words
     )
-
-
-class _Probes:
-    """The probes planned so far, one a symbol."""
-
-    def __init__(
-        self, options: Options, kernel: Kernel, collectors: tuple[Collector, ...], sections: tuple[str, ...]
-    ) -> None:
-        self.options = options
-        self.kernel = kernel
-        self.collectors = collectors
-        self.sections = frozenset(sections)
-        self.by_symbol: dict[tuple[str, bool], PlannedProbe] = {}
-        self.notes: list[str] = []
-
-    def add(self, spec: ProbeSpec, asked: str, own: Collector | None = None) -> None:
-        """Add what a spec names; refuse it by name when there is nothing to take.
-
-        own: the collector whose own probe it is; it takes there, whatever the arguments are.
-        """
-        is_tracepoint = spec.type == "raw_tracepoint"
-        if not is_tracepoint and not self.kernel.features.has("kprobe"):
-            reason = f"no kprobes here, {self.kernel.features['kprobe'].why}"
-            raise Unsupported(
-                f"can't probe function {spec.target}: {reason}", "use tracepoints: -p tp:SUBSYSTEM:NAME"
-            )
-        match = self.kernel.match_tracepoints if is_tracepoint else self.kernel.match_functions
-        targets = match(spec.target)
-        if not targets:
-            raise self._missing(spec)
-        useless = 0
-        for target in targets:
-            useless += not self._add_one(spec, asked, target, own)
-        if useless == len(targets):
-            self._refuse(spec, targets)
-        if useless:
-            self.notes.append(
-                f"{spec.text}: {useless} of {len(targets)} matches left out, no collector takes data there"
-            )
-
-    def _missing(self, spec: ProbeSpec) -> UsageError:
-        if spec.is_pattern:
-            return UsageError(
-                f"nothing here matches {spec.text}", "patterns match whole names; `*` is any text"
-            )
-        near = self.kernel.near(spec.target)
-        hint = f"near: {', '.join(near)}" if near else ""
-        is_tracepoint = spec.type == "raw_tracepoint"
-        why = self.kernel.why_no_tracepoint if is_tracepoint else self.kernel.why_no_function
-        return UsageError(why(spec.target) or f"{spec.target} can't be probed", hint)
-
-    def _refuse(self, spec: ProbeSpec, targets: list[str]) -> None:
-        names = ", ".join(c.name for c in self.collectors)
-        what = targets[0] if len(targets) == 1 else f"any of the {len(targets)} matches of {spec.target}"
-        params = self._params(targets[0], spec.type) if len(targets) == 1 else None
-        reason = f"its arguments are ({', '.join(params)})" if params else "none has an argument they know"
-        if params and len(params) > len(readable_params(params, spec.type)):
-            reason += f", of which only the first {IN_REGISTERS} can be read"
-        if not params and len(targets) == 1:
-            untyped = "the kernel's BTF doesn't describe its arguments"
-            reason = untyped if params is None else "it has no arguments"
-        raise UsageError(
-            f"no enabled collector ({names}) can take anything from {what}: {reason}",
-            "a probe needs an argument such as struct sk_buff * or struct net_device *",
-        )
-
-    def _params(self, target: str, kind: str) -> list[str] | None:
-        if kind == "raw_tracepoint":
-            return self.kernel.tracepoint_params(target.partition(":")[2])
-        return self.kernel.function_params(target)
-
-    def _add_one(self, spec: ProbeSpec, asked: str, target: str, own: Collector | None) -> bool:
-        params = self._params(target, spec.type)
-        readable = set(readable_params(params or [], spec.type))
-        takers = [c for c in self.collectors if c is own or set(c.takes) & readable]
-        sections = frozenset(s.name for c in takers for s in c.sections) & self.sections
-        if not sections:
-            return False
-        stack = frozenset({"STACK"} if spec.stack or self.options.stack else ())
-        self._merge(
-            PlannedProbe(
-                target,
-                self._mechanism(spec.type),
-                sections,
-                argument_slots(params or [], spec.type),
-                stack,
-                (asked,),
-            )
-        )
-        return True
-
-    def _mechanism(self, kind: str) -> str:
-        if kind == "raw_tracepoint":
-            return kind
-        return "kprobe_multi" if self.kernel.features.has("kprobe_multi") else "kprobe"
-
-    def _merge(self, new: PlannedProbe) -> None:
-        # A function may be probed at its entry by the user and at its return by tracking.
-        key = (new.symbol, new.mechanism == "fexit")
-        old = self.by_symbol.get(key)
-        if old:
-            new = PlannedProbe(
-                new.symbol,
-                new.mechanism,
-                old.sections | new.sections,
-                old.arguments | new.arguments,
-                old.flags | new.flags,
-                (*old.asked, *new.asked),
-            )
-        self.by_symbol[key] = new
-
-    def add_tracking(self) -> bool:
-        """Add tracking's own probes. Returns whether packets must be recognised by their headers."""
-        kernel = self.kernel
-        kprobes = kernel.features.has("kprobe")
-        sees_frees = kprobes and kernel.has_function(tracking.FREE_HEAD.symbol)
-        if sees_frees:
-            self._merge(self._tracking_probe(tracking.FREE_HEAD, "kprobe"))
-        else:
-            self._note_tracepoints()
-            for probe in tracking.TRACEPOINTS:
-                self._merge(self._tracking_probe(probe, "raw_tracepoint"))
-        for probe in tracking.FUNCTIONS if sees_frees else (tracking.RELEASE_DATA, *tracking.FUNCTIONS):
-            if kprobes and kernel.has_function(probe.symbol):
-                self._merge(self._tracking_probe(probe, "kprobe"))
-            elif kprobes and probe.lost:
-                self._note_unseen(probe.lost, f"{probe.symbol} can't be probed here")
-        if kernel.features.has("fentry"):
-            for exit_ in tracking.EXITS:
-                self._add_exit(exit_)
-        else:
-            lost = ", nor ".join(exit_.lost for exit_ in tracking.EXITS if exit_.lost)
-            self._note_unseen(lost, f"no fexit here, {kernel.features['fentry'].why}")
-        return not sees_frees
-
-    def _tracking_probe(self, probe: tracking.TrackingProbe, kind: str) -> PlannedProbe:
-        arguments = {"skb": probe.skb}
-        if probe.other is not None:
-            arguments["other"] = probe.other
-        return PlannedProbe(
-            probe.symbol, self._mechanism(kind), frozenset(), arguments, frozenset(probe.flags)
-        )
-
-    def _add_exit(self, exit_: tracking.TrackingExit) -> None:
-        kernel = self.kernel
-        params = kernel.function_params(exit_.symbol)
-        if params is None or not kernel.has_function(exit_.symbol):
-            if exit_.lost:
-                self._note_unseen(exit_.lost, f"{exit_.symbol} can't be probed here")
-            return
-        arguments = {"skb": exit_.skb, "result": len(params)}
-        if exit_.other is not None:
-            arguments["other"] = exit_.other
-        sections = frozenset({"skb_tracking"} if exit_.records else ()) & self.sections
-        self._merge(PlannedProbe(exit_.symbol, "fexit", sections, arguments))
-
-    def _note_unseen(self, what: str, reason: str) -> None:
-        self.notes.append(f"skb-tracking: can't see {what} ({reason})")
-
-    def _note_tracepoints(self) -> None:
-        features = self.kernel.features
-        why = "skb_free_head can't be probed"
-        if not features.has("kprobe"):
-            why = f"no kprobes here, {features['kprobe'].why}"
-        self.notes.append(
-            f"skb-tracking doesn't see every end of a packet ({why}): it knows a packet again by its headers,"
-            " and can't follow one that is encrypted in place or sent again"
-        )
 
 
 __all__ = ["ARGUMENTS", "Kernel", "Options", "Plan", "PlannedProbe", "default_buffer_bytes", "make_plan"]

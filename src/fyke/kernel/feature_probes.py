@@ -29,7 +29,7 @@ State = Literal["yes", "no", "unknown"]
 _TEST_FUNCTION = "bpf_fentry_test1"
 _NOWHERE = "fyke_no_such_name"
 _KPROBE_PMU = Path("/sys/bus/event_source/devices/kprobe/type")
-_GET_ATTACH_COOKIE, _PROBE_READ_KERNEL = 174, 113
+_GET_SMP_PROCESSOR_ID, _GET_ATTACH_COOKIE, _PROBE_READ_KERNEL = 8, 174, 113
 _DENIED = (errno.EPERM, errno.EACCES)
 
 
@@ -205,6 +205,21 @@ def fentry(probes: Probes) -> Answer:
 def rdonly_cast(probes: Probes) -> Answer:
     """Look for the kfunc."""
     return _in_btf(probes.vmlinux.find("func", "bpf_rdonly_cast"))
+
+
+def variable_stack_reads(probes: Probes) -> Answer:
+    """Load a program that loads from its stack at an offset that is known only when it runs."""
+    code = (
+        bpf.instruction(0x7A, dst=10, offset=-16)  # *(u64 *)(r10 - 16) = 0
+        + bpf.instruction(0x7A, dst=10, offset=-8)
+        + bpf.instruction(0x85, imm=_GET_SMP_PROCESSOR_ID)
+        + bpf.instruction(0x57, dst=0, imm=7)  # r0 &= 7
+        + bpf.instruction(0xBF, dst=1, src=10)
+        + bpf.instruction(0x0F, dst=1, src=0)  # r1 += r0
+        + bpf.instruction(0x71, dst=0, src=1, offset=-16)  # r0 = *(u8 *)(r1 - 16)
+    )
+    with _loaded(bpf.PROG_TYPE_RAW_TRACEPOINT, code + bpf.RETURN_0):
+        return YES
 
 
 def recursion_misses(probes: Probes) -> Answer:

@@ -158,6 +158,15 @@ FEATURES = (
         "each packet costs a little more",
         "nothing needs to be done; Linux 6.2 or newer is faster",
     ),
+    # Linux kernel commit 01f810ace9ed ("bpf: Allow variable-offset stack access") (in v5.12).
+    Feature(
+        "variable_stack_reads",
+        "loads at computed places",
+        probe.variable_stack_reads,
+        "5.12",
+        "packet filters that look behind headers of any length cost a little more",
+        "nothing needs to be done; Linux 5.12 or newer is faster",
+    ),
     # Linux kernel commit 9ed9e9ba2337 ("bpf: Count the number of times recursion was prevented") (in v5.12).
     Feature(
         "recursion_misses",

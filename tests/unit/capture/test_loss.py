@@ -58,7 +58,7 @@ def test_each_look_gives_what_is_new(plan: Plan, counters: npt.NDArray[np.void])
     loss = LossCounters(plan, counters, {}, start_ns=100)
     assert loss.look(at(150)) == []
     counters["ring_full"][1, 2] = 5
-    counters["hits"][0, 0] = counters["filtered"][0, 0] = 8  # no loss
+    counters["hits"][0, 0] = 8  # of no interest, and no loss
     assert loss.look(at(200)) == [Gap(150, 200, "ring_full", 5, "ip_rcv", "kprobe_multi", 2)]
     assert loss.look(at(300)) == []
     counters["ring_full"][1, 2] = 7
@@ -194,7 +194,7 @@ def test_a_kernel_that_does_not_count_recursion(
 def test_hits_and_losses_of_every_probe(plan: Plan, counters: npt.NDArray[np.void]) -> None:
     counters["hits"][0] = [1, 2, 3]
     counters["ring_full"][0] = [0, 1, 1]
-    counters["filtered"][0] = [1, 0, 0]
+    counters["recorded"][0] = [0, 1, 2]
     loss = LossCounters(plan, counters, {}, start_ns=0)
     assert loss.hits() == [6, 0]
     assert json.loads(loss.by_probe()) == [
@@ -233,7 +233,7 @@ def test_a_gap_of_which_nothing_is_known_has_no_probe() -> None:
 
 def test_the_closing_row(plan: Plan, counters: npt.NDArray[np.void]) -> None:
     counters["hits"][1, 0] = 7
-    counters["filtered"][1, 0] = 3
+    counters["recorded"][1, 0] = 2
     counters["ring_full"][1, 0] = 2
     counters["tracking_full"][1, 0] = 1
     loss = LossCounters(plan, counters, {}, start_ns=0)

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "core/context.bpf.h"
+#include "core/filter.bpf.h"
 #include "core/stack.bpf.h"
 #include "core/tracking.bpf.h"
 #include "collectors/skb_tracking/skb_tracking.bpf.h"
@@ -26,12 +26,6 @@ struct {
 } rings SEC(".maps");
 
 const volatile __u32 ring_bytes = 4096; /* of one ring */
-
-/* The place of the filters: does this packet begin to interest us here? One that did once is followed. */
-static __always_inline bool matches(struct context *c)
-{
-	return true;
-}
 
 static __always_inline bool on(const struct context *c, enum section_id id)
 {
@@ -79,7 +73,7 @@ static __always_inline struct record *open_record(struct context *c, void *ring)
 		count(&c->counters->ring_full);
 		return NULL;
 	}
-	r->timestamp_ns = c->timestamp_ns;
+	r->timestamp_ns = now(c);
 	r->cpu = c->cpu;
 	r->probe = c->probe_id;
 	pid_tgid = bpf_get_current_pid_tgid();
@@ -95,8 +89,8 @@ static __always_inline void close_record(struct context *c, void *ring, struct r
 	r->present = present;
 	if (present) {
 		bpf_ringbuf_submit(r, wake_up_flags(c, ring));
+		count(&c->counters->recorded);
 	} else {
-		count(&c->counters->filtered);
 		bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);
 	}
 }
@@ -123,25 +117,21 @@ static __always_inline struct tracked *track(struct context *c)
 		return NULL;
 	t = find_tracked(c);
 	if (t)
-		t->last_seen_ns = c->timestamp_ns;
+		t->last_seen_ns = now(c);
 	return t;
 }
 
-static __always_inline void chain(struct context *c, __u32 probe_id)
+static __always_inline void chain(struct context *c, __u32 probe_id, __s16 first_at)
 {
 	struct tracked *t;
 
-	if (!begin(c, probe_id))
+	if (!begin(c, probe_id, first_at))
 		return;
 	t = track(c);
-	if (c->probe->sections) {
-		if (t || matches(c)) {
-			if (!t && tracking_on && c->skb)
-				t = start_tracking(c);
-			send(c, t);
-		} else {
-			count(&c->counters->filtered);
-		}
+	if (c->probe->sections && (t || matches(c))) {
+		if (!t && tracking_on && c->skb)
+			t = start_tracking(c);
+		send(c, t);
 	}
 	if (!tracking_on || !c->skb)
 		return;

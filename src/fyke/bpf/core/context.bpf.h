@@ -5,6 +5,7 @@
 #pragma once
 
 #include "core/probe.bpf.h"
+#include "core/views.bpf.h"
 
 struct context {
 	void *ctx; /* the program's own context */
@@ -16,7 +17,12 @@ struct context {
 	struct sk_buff *skb;	  /* its address */
 	struct sk_buff *skb_view; /* what to read its members from; valid when skb is not NULL */
 	unsigned char *head;	  /* skb->head */
-	__u8 skb_copy[256];
+	/* The stack has no room for all of them at once: filters run before anything else needs the copy. */
+	union {
+		__u8 skb_copy[256];
+		struct packet_view packet;
+		struct field_view fields;
+	};
 };
 
 /* An argument of the probed function or tracepoint, 0 when there is none. The offset is only known at run time:
@@ -30,9 +36,12 @@ static __always_inline __u64 argument(const struct context *c, __s16 at)
 	return value;
 }
 
-static __always_inline void context_skb(struct context *c, __u64 address)
+/* Nearly always the packet is the first argument, which costs a load where its place is known when compiling:
+ * `first_at`, a constant, in the context of this mechanism. */
+static __always_inline void context_skb(struct context *c, __s16 first_at)
 {
-	struct sk_buff *skb = (void *)address;
+	__s16 at = c->probe->skb_at;
+	struct sk_buff *skb = (void *)(at == first_at ? *(__u64 *)(c->ctx + first_at) : argument(c, at));
 
 	c->skb = NULL;
 	if (!is_kernel_address(skb))
@@ -42,8 +51,23 @@ static __always_inline void context_skb(struct context *c, __u64 address)
 	c->head = c->skb_view->head;
 }
 
+/* The copy of the skb gave its place on the stack to a filter. */
+static __always_inline void view_skb_again(struct context *c)
+{
+	if (!direct_reads && c->skb)
+		c->skb_view = kview(c->skb, c->skb_copy);
+}
+
+/* When the probe was hit, by the clock that is read when it is first asked for: most packets are of no interest. */
+static __always_inline __u64 now(struct context *c)
+{
+	if (!c->timestamp_ns)
+		c->timestamp_ns = bpf_ktime_get_ns();
+	return c->timestamp_ns;
+}
+
 /* Look up what is known of the probe and count the hit; false: nothing is to be done. */
-static __always_inline bool begin(struct context *c, __u32 probe_id)
+static __always_inline bool begin(struct context *c, __u32 probe_id, __s16 first_at)
 {
 	__u32 counter;
 
@@ -56,8 +80,7 @@ static __always_inline bool begin(struct context *c, __u32 probe_id)
 	c->counters = bpf_map_lookup_elem(&counters, &counter);
 	if (!c->probe || !c->counters)
 		return false;
-	c->timestamp_ns = bpf_ktime_get_ns();
 	count(&c->counters->hits);
-	context_skb(c, argument(c, c->probe->skb_at));
+	context_skb(c, first_at);
 	return true;
 }

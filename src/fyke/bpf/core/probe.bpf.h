@@ -24,19 +24,22 @@ struct probe {
 	__s16 dev_at;
 	__s16 net_at;
 	__s16 reason_at;
-	__s16 other_at;	 /* of PROBE_FREE_IF_STOLEN, and the packet merged into */
-	__s16 result_at; /* of exits: the return value */
+	__s16 other_at;	  /* of PROBE_FREE_IF_STOLEN, and the packet merged into */
+	__s16 result_at;  /* of exits: the return value */
+	__s16 root_at[4]; /* what the field filter starts from */
 	__s16 pad[2];
 };
 
 /* One a probe and CPU, each on a cache line of its own. Written by that CPU; read through mmap. */
 struct counters {
 	__u64 hits;	     /* the program ran, after the collection was enabled */
-	__u64 filtered;	     /* of these: not asked for, or nothing to record */
-	__u64 ring_full;     /* events lost: no room in the CPU's ring */
+	__u64 recorded;	     /* of these: an event was sent */
+	__u64 ring_full;     /* events lost: no room in the CPU's ring. The other hits were of no interest */
 	__u64 tracking_full; /* ids lost: no room in the tracking map */
 	__u64 stack_full;    /* stacks lost: no room in the stack map */
-	__u64 pad[3];
+	__u64 unreadable;    /* packets not matched: what the filter looks at isn't in the linear area */
+	__u64 no_link_layer; /* packets not matched: the filter looks at a link-layer header, they have none */
+	__u64 pad[1];
 } __attribute__((aligned(64)));
 
 const volatile __u32 cpus = 1;

@@ -81,8 +81,9 @@ static __always_inline __u64 fingerprint_l4(__u64 hash, __u8 protocol, const __u
 	return hash;
 }
 
-/* What identifies a packet in its network header at `at` and behind; 0 when there is no IP header. */
-static __always_inline __u64 fingerprint(unsigned char *head, __u32 at)
+/* What identifies a packet in its network header at `at` and behind; 0 when there is no IP header. A function of
+ * its own, as others here: the filters' frames need the room on the stack. */
+static __noinline __u64 fingerprint(unsigned char *head, __u32 at)
 {
 	struct header_bytes header;
 	const __u8 *bytes = (const __u8 *)&header;
@@ -146,50 +147,77 @@ static __always_inline bool is_same_moved(struct context *c, struct tracked *t)
 /* Nothing waits so long on its way; its end was missed, and the memory is another packet's now. */
 #define MAX_AGE_NS 60000000000ULL
 
-static __always_inline struct tracked *find_tracked(struct context *c)
+/* A packet whose data isn't known may be one whose data is moving: then it is known under its skb. */
+static __noinline struct tracked *find_moved(struct context *c)
 {
-	__u64 head = (__u64)c->head, skb = (__u64)c->skb;
-	struct tracked *t, moved;
+	__u64 key = (__u64)c->skb;
+	struct tracked *t;
 
-	t = bpf_map_lookup_elem(&tracking, &head);
-	if (t) {
-		if (c->timestamp_ns - t->last_seen_ns < MAX_AGE_NS && is_same_packet(c, t))
-			return t;
-		bpf_map_delete_elem(&tracking, &head);
+	t = bpf_map_lookup_elem(&tracking, &key);
+	if (!t || now(c) - t->last_seen_ns > MAX_AGE_NS || !is_same_moved(c, t))
 		return NULL;
-	}
-	t = bpf_map_lookup_elem(&tracking, &skb);
-	if (!t || c->timestamp_ns - t->last_seen_ns > MAX_AGE_NS || !is_same_moved(c, t))
-		return NULL;
-	moved = *t;
 	if (verify_identity)
-		moved.network_at = c->skb_view->network_header;
-	else
-		bpf_map_delete_elem(&tracking, &skb);
-	if (bpf_map_update_elem(&tracking, &head, &moved, BPF_ANY)) {
+		t->network_at = c->skb_view->network_header;
+	key = (__u64)c->head;
+	if (bpf_map_update_elem(&tracking, &key, t, BPF_ANY)) {
 		count(&c->counters->tracking_full);
 		return NULL;
 	}
-	return bpf_map_lookup_elem(&tracking, &head);
+	if (!verify_identity) {
+		key = (__u64)c->skb;
+		bpf_map_delete_elem(&tracking, &key);
+		key = (__u64)c->head;
+	}
+	return bpf_map_lookup_elem(&tracking, &key);
+}
+
+static __always_inline struct tracked *find_tracked(struct context *c)
+{
+	__u64 head = (__u64)c->head;
+	struct tracked *t;
+
+	t = bpf_map_lookup_elem(&tracking, &head);
+	if (!t)
+		return find_moved(c);
+	if (now(c) - t->last_seen_ns < MAX_AGE_NS && is_same_packet(c, t))
+		return t;
+	bpf_map_delete_elem(&tracking, &head);
+	return NULL;
+}
+
+static __noinline struct tracked *track_from_here(struct context *c, __u64 fingerprint, __u32 network_at)
+{
+	__u64 key = (__u64)c->head;
+	struct tracked *found, t = {};
+
+	t.id.timestamp_ns = now(c);
+	t.id.orig_head = key;
+	t.last_seen_ns = t.id.timestamp_ns;
+	t.fingerprint = fingerprint;
+	t.network_at = network_at;
+	/* BPF_NOEXIST: a clone on another CPU may have been first. */
+	bpf_map_update_elem(&tracking, &key, &t, BPF_NOEXIST);
+	if (verify_identity && fingerprint) {
+		key = (__u64)c->skb;
+		bpf_map_update_elem(&tracking, &key, &t, BPF_ANY);
+		key = (__u64)c->head;
+	}
+	found = bpf_map_lookup_elem(&tracking, &key);
+	if (!found)
+		count(&c->counters->tracking_full);
+	return found;
 }
 
 static __always_inline struct tracked *start_tracking(struct context *c)
 {
-	__u64 head = (__u64)c->head, skb = (__u64)c->skb;
-	struct tracked *found, t = {};
+	__u32 network_at = 0;
+	__u64 identity = 0;
 
-	t.id.timestamp_ns = c->timestamp_ns;
-	t.id.orig_head = head;
-	t.last_seen_ns = c->timestamp_ns;
-	take_fingerprint(c, &t);
-	/* BPF_NOEXIST: a clone on another CPU may have been first. */
-	bpf_map_update_elem(&tracking, &head, &t, BPF_NOEXIST);
-	if (verify_identity && t.fingerprint)
-		bpf_map_update_elem(&tracking, &skb, &t, BPF_ANY);
-	found = bpf_map_lookup_elem(&tracking, &head);
-	if (!found)
-		count(&c->counters->tracking_full);
-	return found;
+	if (verify_identity && has_ip_header(c->skb_view)) {
+		network_at = c->skb_view->network_header;
+		identity = fingerprint(c->head, network_at);
+	}
+	return track_from_here(c, identity, network_at);
 }
 
 static __always_inline void forget(__u64 key)
@@ -235,10 +263,9 @@ static __always_inline void track_free(struct context *c)
  * under the skb's own address until the function returns or, where that can't be seen, until the skb is. */
 static __always_inline void track_expand(struct context *c, const struct tracked *t)
 {
-	struct tracked moving = *t;
 	__u64 skb = (__u64)c->skb;
 
-	if (bpf_map_update_elem(&tracking, &skb, &moving, BPF_ANY))
+	if (bpf_map_update_elem(&tracking, &skb, t, BPF_ANY))
 		count(&c->counters->tracking_full);
 }
 

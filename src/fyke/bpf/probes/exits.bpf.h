@@ -40,10 +40,10 @@ static __always_inline void track_segment(struct context *c, struct sk_buff *seg
 	struct tracked t = {};
 	__u64 head = (__u64)kread(segment, head);
 
-	t.id.timestamp_ns = c->timestamp_ns;
+	t.id.timestamp_ns = now(c);
 	t.id.orig_head = head;
 	t.parent = whole->id;
-	t.last_seen_ns = c->timestamp_ns;
+	t.last_seen_ns = now(c);
 	/* -EEXIST: a segment made of a packet that GRO had merged; it is known already. */
 	if (bpf_map_update_elem(&tracking, &head, &t, BPF_NOEXIST) == -7 /* E2BIG */)
 		count(&c->counters->tracking_full);
@@ -56,7 +56,7 @@ int exit_gso(void *ctx)
 	struct sk_buff *segment;
 	struct tracked *whole;
 
-	if (!begin(&c, exit_probe[EXIT_gso]) || !c.skb)
+	if (!begin(&c, exit_probe[EXIT_gso], 0) || !c.skb)
 		return 0;
 	whole = find_packet(c.skb);
 	if (!whole)
@@ -80,22 +80,19 @@ static __always_inline void merged(struct context *c)
 
 	/* A packet that doesn't fit any more is refused, and goes on by itself. */
 	if (!ring || !c->skb || !is_kernel_address(into) || (int)argument(c, c->probe->result_at))
-		goto nothing;
+		return;
 	t = find_packet(c->skb);
 	parent = find_packet(into);
 	if (!t || !parent)
-		goto nothing;
+		return;
 	t->parent = parent->id;
 	if (!on(c, SECTION_skb_tracking))
-		goto nothing;
+		return;
 	r = open_record(c, ring);
 	if (!r)
 		return;
 	COLLECT(skb_tracking, t);
 	close_record(c, ring, r, present);
-	return;
-nothing:
-	count(&c->counters->filtered);
 }
 
 SEC("?fexit/skb_gro_receive")
@@ -103,7 +100,7 @@ int exit_gro(void *ctx)
 {
 	struct context c = { .ctx = ctx };
 
-	if (begin(&c, exit_probe[EXIT_gro]))
+	if (begin(&c, exit_probe[EXIT_gro], 0))
 		merged(&c);
 	return 0;
 }
@@ -113,7 +110,7 @@ int exit_gro_list(void *ctx)
 {
 	struct context c = { .ctx = ctx };
 
-	if (begin(&c, exit_probe[EXIT_gro_list]))
+	if (begin(&c, exit_probe[EXIT_gro_list], 0))
 		merged(&c);
 	return 0;
 }
@@ -123,7 +120,7 @@ int exit_expand(void *ctx)
 {
 	struct context c = { .ctx = ctx };
 
-	if (begin(&c, exit_probe[EXIT_expand]) && c.skb)
+	if (begin(&c, exit_probe[EXIT_expand], 0) && c.skb)
 		track_expanded(&c);
 	return 0;
 }

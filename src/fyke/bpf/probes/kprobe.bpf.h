@@ -6,6 +6,13 @@
 
 #include "core/chain.bpf.h"
 
+/* Where the first argument is in struct pt_regs (arch/x86/include/uapi/asm/ptrace.h: di; arm64: x0). */
+#if defined(__TARGET_ARCH_x86)
+#define FIRST_REGISTER 112
+#else
+#define FIRST_REGISTER 0
+#endif
+
 /* Linux kernel commit 7adfc6c9b315 ("bpf: Add bpf_get_attach_cookie() BPF helper to access bpf_cookie value")
  * (in v5.15). */
 const volatile bool kprobe_cookie = false;
@@ -15,7 +22,7 @@ int probe_kprobe(void *ctx)
 {
 	struct context c = { .ctx = ctx };
 
-	chain(&c, kprobe_cookie ? (__u32)bpf_get_attach_cookie(ctx) : marked_probe_id());
+	chain(&c, kprobe_cookie ? (__u32)bpf_get_attach_cookie(ctx) : marked_probe_id(), FIRST_REGISTER);
 	return 0;
 }
 
@@ -25,6 +32,6 @@ int probe_kprobe_multi(void *ctx)
 {
 	struct context c = { .ctx = ctx };
 
-	chain(&c, (__u32)bpf_get_attach_cookie(ctx));
+	chain(&c, (__u32)bpf_get_attach_cookie(ctx), FIRST_REGISTER);
 	return 0;
 }

@@ -15,6 +15,6 @@ int probe_raw_tracepoint(void *ctx)
 {
 	struct context c = { .ctx = ctx };
 
-	chain(&c, raw_tracepoint_cookie ? (__u32)bpf_get_attach_cookie(ctx) : marked_probe_id());
+	chain(&c, raw_tracepoint_cookie ? (__u32)bpf_get_attach_cookie(ctx) : marked_probe_id(), 0);
 	return 0;
 }

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "core/context.bpf.h"
+#include "core/packet.bpf.h"
 
 struct section_packet {
 	__u32 len;
@@ -70,64 +70,39 @@ struct skb_shared_info___before_v5_12 {
  * says no more than the network protocol. */
 static __always_inline bool collect_packet(struct context *c, struct section_packet *s)
 {
-	struct sk_buff *skb = c->skb_view;
-	__u32 data_at, start, tail, kept, made_up = 0;
-	__u16 mac, network;
+	struct packet_place place;
+	unsigned char *from;
+	__u32 kept;
 
-	if (!c->skb)
+	if (!find_packet_place(c, &place))
 		return false;
-	data_at = skb->data - c->head;
-	tail = skb->tail;
-	mac = skb->mac_header;
-	network = skb->network_header;
-	/* A tunnel that has put its header in front leaves the link-layer header behind it; and where no network header
-	 * is set yet, it is 0. */
-	if (mac != 0xffff && (mac < network || !network || network == 0xffff)) {
-		start = mac;
-	} else if (network && network != 0xffff && skb->protocol && snaplen >= ETHERNET_BYTES) {
-		start = network;
-		made_up = ETHERNET_BYTES;
-	} else {
-		return false;
-	}
-	if (tail <= start)
-		return false;
-	s->len = skb->len + data_at - start + made_up;
-	s->link_layer = !made_up;
-	kept = tail - start;
-	if (made_up) {
-		__builtin_memset(s->data, 0, 12);
-		*(__u16 *)(s->data + 12) = skb->protocol;
-		if (kept > snaplen - ETHERNET_BYTES)
-			kept = snaplen - ETHERNET_BYTES;
-		if (bpf_probe_read_kernel(s->data + ETHERNET_BYTES, kept, c->head + start))
-			return false;
-	} else {
+	from = c->head + place.start;
+	kept = place.bytes;
+	s->link_layer = place.link_layer;
+	s->len = place.len;
+	if (place.link_layer) {
 		if (kept > snaplen)
 			kept = snaplen;
-		if (bpf_probe_read_kernel(s->data, kept, c->head + start))
-			return false;
+		s->capture_len = kept;
+		return !bpf_probe_read_kernel(s->data, kept, from);
 	}
-	s->capture_len = kept + made_up;
-	return true;
+	if (!c->skb_view->protocol || snaplen < ETHERNET_BYTES)
+		return false;
+	__builtin_memset(s->data, 0, 12);
+	*(__u16 *)(s->data + 12) = c->skb_view->protocol;
+	if (kept > snaplen - ETHERNET_BYTES)
+		kept = snaplen - ETHERNET_BYTES;
+	s->len += ETHERNET_BYTES;
+	s->capture_len = kept + ETHERNET_BYTES;
+	return !bpf_probe_read_kernel(s->data + ETHERNET_BYTES, kept, from);
 }
 
 static __always_inline bool collect_vlan_accel(struct context *c, struct section_vlan_accel *s)
 {
-	struct sk_buff *skb = c->skb_view;
 	__u16 tci, proto;
 
-	if (!c->skb)
+	if (!c->skb || !accelerated_tag(c, &proto, &tci))
 		return false;
-	tci = skb->vlan_tci;
-	proto = skb->vlan_proto;
-	/* Linux kernel commit 354259fa73e2 ("net: remove skb->vlan_present") (in v6.2). */
-	if (bpf_core_field_exists(skb->vlan_present)) {
-		if (!BPF_CORE_READ_BITFIELD(skb, vlan_present))
-			return false;
-	} else if (!tci && !proto) {
-		return false;
-	}
 	s->proto = __builtin_bswap16(proto);
 	s->vid = tci & 0x0fff;
 	s->dei = tci >> 12 & 1;

@@ -1,0 +1,166 @@
+"""The filters of a collection: from the options to code in the BPF object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fyke.capture import elf
+from fyke.capture.kernel import Kernel
+from fyke.capture.layout import struct_dtype
+from fyke.errors import UsageError
+from fyke.kernel.btf import Btf
+
+if TYPE_CHECKING:
+    from fyke.capture.probes import PlannedProbe
+    from fyke.filters.asm import Insn
+    from fyke.filters.fields.resolve import Resolved
+    from fyke.filters.pcap.compile import PacketFilter
+
+# How much of struct packet_view's head is fetched without a filter: nothing reads it.
+_NO_HEAD = 24
+
+
+@dataclass(frozen=True)
+class FilterOptions:
+    """What the user asked for: expressions, and the three everyday filters.
+
+    pid: a process, or a thread. netns: a name, a path or an inode number. netif: a device's name.
+    """
+
+    packet: str | None = None
+    inner: str | None = None
+    fields: str | None = None
+    pid: int | None = None
+    netns: str | None = None
+    netif: str | None = None
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The filters of a plan; a packet must pass all of them. None: there is no such filter."""
+
+    packet: PacketFilter | None = None
+    inner: PacketFilter | None = None
+    fields: Resolved | None = None
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.packet or self.inner or self.fields)
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The structs that the field filter starts from, in the order in which its code expects them."""
+        return self.fields.roots if self.fields else ()
+
+
+@dataclass(frozen=True)
+class FilterCode:
+    """Compiled filters: slot -> instructions, and how many bytes of a packet each wants at hand."""
+
+    slots: Mapping[str, list[Insn]] = field(default_factory=dict)
+    packet_head_bytes: int = _NO_HEAD
+    inner_head_bytes: int = _NO_HEAD
+
+
+def plan_filters(options: FilterOptions, kernel: Kernel) -> Filters:
+    """Compile and resolve what was asked for. Raises UsageError."""
+    packet = inner = fields = None
+    if options.packet is not None or options.inner is not None:
+        from fyke.filters.pcap.compile import compile_packet_filter
+
+        packet = None if options.packet is None else compile_packet_filter(options.packet)
+        try:
+            inner = None if options.inner is None else compile_packet_filter(options.inner)
+        except UsageError as e:
+            raise UsageError(f"--filter-inner: {e.message}", e.hint) from e
+    text = _field_text(options)
+    if text is not None:
+        from fyke.filters.fields.grammar import parse
+        from fyke.filters.fields.kernel_types import KernelTypes
+        from fyke.filters.fields.resolve import resolve
+
+        fields = resolve(parse(text), KernelTypes(kernel))
+    return Filters(packet, inner, fields)
+
+
+def _field_text(options: FilterOptions) -> str | None:
+    """Return the field filter with the everyday filters spelled in its language; None when there is none."""
+    if options.pid is None and options.netns is None and options.netif is None:
+        return options.fields
+    from fyke.filters.fields import everyday
+    from fyke.filters.fields.grammar import parse
+
+    terms = []
+    if options.fields is not None:
+        parse(options.fields)  # its mistakes are told in its own words, not in those of the whole
+        terms.append(options.fields)
+    inode = None if options.netns is None else everyday.resolve_netns(options.netns)
+    if options.pid is not None:
+        terms.append(everyday.pid_expression(*everyday.resolve_pid(options.pid)))
+    if options.netif is not None:
+        terms.append(everyday.netif_expression(everyday.resolve_netif(options.netif, inode), inode))
+    elif inode is not None:
+        terms.append(everyday.netns_expression(inode))
+    return " and ".join(f"({term})" for term in terms) if terms else None
+
+
+def compile_filters(filters: Filters, image: bytes, *, variable_stack_reads: bool) -> FilterCode:
+    """Compile filters to the code of their slots in the BPF object `image`.
+
+    variable_stack_reads: the kernel's verifier allows loads from the stack at an offset in a register.
+    Raises UsageError for a filter that has no room.
+    """
+    if not filters:
+        return FilterCode()
+    place = elf.section(image, ".BTF")
+    btf = Btf.parse(image[place.offset : place.offset + place.size])
+    slots: dict[str, list[Insn]] = {}
+    heads = {"packet_filter": _NO_HEAD, "inner_filter": _NO_HEAD}
+    for slot, packet_filter in (("packet_filter", filters.packet), ("inner_filter", filters.inner)):
+        if packet_filter is not None:
+            from fyke.filters.pcap.lower import PacketView, lower_filter
+
+            offsets = _offsets(btf, "packet_view")
+            view = PacketView(**offsets, head_bytes=_member_bytes(btf, "packet_view", "head"))
+            code = lower_filter(packet_filter, view, variable_stack_reads=variable_stack_reads)
+            slots[slot], heads[slot] = list(code.insns), code.head_bytes
+    if filters.fields is not None:
+        from fyke.filters.asm import Assembler
+        from fyke.filters.fields.lower import FieldView, lower
+
+        assembler = Assembler()
+        lower(filters.fields, FieldView(**_offsets(btf, "field_view")), assembler)
+        slots["field_filter"] = assembler.finish()
+    return FilterCode(slots, heads["packet_filter"], heads["inner_filter"])
+
+
+def _offsets(btf: Btf, struct: str) -> dict[str, int]:
+    fields = struct_dtype(btf, struct).fields
+    assert fields is not None
+    return {name: int(offset) for name, (_, offset, *_) in fields.items()}
+
+
+def _member_bytes(btf: Btf, struct: str, member: str) -> int:
+    return int(struct_dtype(btf, struct)[member].itemsize)
+
+
+def filter_notes(filters: Filters, probes: tuple[PlannedProbe, ...]) -> list[str]:
+    """Say at which of the probes that record something a filter can't let anything pass."""
+    asked = [p for p in probes if p.sections and not p.internal]
+    notes = []
+    if filters.packet or filters.inner:
+        without = [p.symbol for p in asked if "skb" not in p.arguments]
+        if without:
+            notes.append(f"{_names(without)}: nothing passes the packet filter there, there is no packet")
+    if filters.packet and filters.packet.raw is None:
+        notes.append(
+            "the packet filter looks at link-layer headers; packets that have none yet don't pass it "
+            f"({filters.packet.why_no_raw}), and are counted"
+        )
+    return notes
+
+
+def _names(symbols: list[str]) -> str:
+    return ", ".join(symbols[:5]) + (f" and {len(symbols) - 5} more" if len(symbols) > 5 else "")

@@ -1,0 +1,64 @@
+"""What planning asks of the kernel; `fyke.kernel.view.LiveKernel` answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from fyke.collectors.kernel_view import KernelView
+from fyke.kernel.btf import Btf
+
+
+class Answer(Protocol):
+    """Why a feature is there or not."""
+
+    @property
+    def why(self) -> str:
+        """The reason, a clause."""
+
+
+class Features(Protocol):
+    """What the kernel can do (see `fyke.kernel.features`)."""
+
+    def has(self, name: str) -> bool:
+        """Say whether the kernel surely has a feature."""
+
+    def __getitem__(self, name: str) -> Answer:
+        """Return the answer to a feature."""
+
+
+class Kernel(KernelView, Protocol):
+    """A kernel."""
+
+    @property
+    def vmlinux(self) -> Btf:
+        """The kernel's own types."""
+
+    @property
+    def modules(self) -> Mapping[str, Btf]:
+        """The types of each loaded module."""
+
+    @property
+    def features(self) -> Features:
+        """What it can do."""
+
+    def function_params(self, name: str) -> list[str] | None:
+        """Return the parameter types of a function, None when it has no BTF."""
+
+    def tracepoint_params(self, name: str) -> list[str] | None:
+        """Return the parameter types of a tracepoint (bare name)."""
+
+    def match_functions(self, pattern: str) -> list[str]:
+        """Return the functions that can be probed, by name or `*` pattern."""
+
+    def match_tracepoints(self, pattern: str) -> list[str]:
+        """Return tracepoints as `subsystem:name`, by name or `*` pattern."""
+
+    def why_no_function(self, name: str) -> str | None:
+        """Say why a function can't be probed, None when it can."""
+
+    def why_no_tracepoint(self, wanted: str) -> str | None:
+        """Say why a tracepoint (`subsystem:name`) can't be probed, None when it can."""
+
+    def near(self, name: str) -> list[str]:
+        """Return names like this one."""

@@ -1,0 +1,213 @@
+"""Which probes a collection gets: what was asked for, what collectors bring, what tracking needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from fyke.capture.arguments import IN_REGISTERS, argument_slots, readable_params, root_slots
+from fyke.capture.kernel import Kernel
+from fyke.capture.probe_spec import ProbeSpec
+from fyke.collectors import Collector
+from fyke.collectors.skb_tracking import probes as tracking
+from fyke.errors import Unsupported, UsageError
+
+
+@dataclass(frozen=True)
+class PlannedProbe:
+    """One place in the kernel and what happens there.
+
+    arguments: kind (`skb`, `dev`, `net`, `reason`, `other`, `result`) -> index among the arguments; a return
+    value stands behind them.
+    flags: names of `enum probe_flags`, without the prefix.
+    roots: struct that the field filter starts from -> index of the argument that points to one.
+    """
+
+    symbol: str
+    mechanism: str
+    sections: frozenset[str]
+    arguments: dict[str, int]
+    flags: frozenset[str] = frozenset()
+    asked: tuple[str, ...] = ()
+    roots: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def internal(self) -> bool:
+        """Whether only tracking needs it."""
+        return not self.asked
+
+
+class ProbeSet:
+    """The probes planned so far, one a symbol."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        collectors: tuple[Collector, ...],
+        sections: tuple[str, ...],
+        *,
+        stack: bool,
+        roots: tuple[str, ...] = (),
+    ) -> None:
+        self.stack = stack
+        self.roots = roots
+        self.kernel = kernel
+        self.collectors = collectors
+        self.sections = frozenset(sections)
+        self.by_symbol: dict[tuple[str, bool], PlannedProbe] = {}
+        self.notes: list[str] = []
+
+    def add(self, spec: ProbeSpec, asked: str, own: Collector | None = None) -> None:
+        """Add what a spec names; refuse it by name when there is nothing to take.
+
+        own: the collector whose own probe it is; it takes there, whatever the arguments are.
+        """
+        is_tracepoint = spec.type == "raw_tracepoint"
+        if not is_tracepoint and not self.kernel.features.has("kprobe"):
+            reason = f"no kprobes here, {self.kernel.features['kprobe'].why}"
+            raise Unsupported(
+                f"can't probe function {spec.target}: {reason}", "use tracepoints: -p tp:SUBSYSTEM:NAME"
+            )
+        match = self.kernel.match_tracepoints if is_tracepoint else self.kernel.match_functions
+        targets = match(spec.target)
+        if not targets:
+            raise self._missing(spec)
+        useless = 0
+        for target in targets:
+            useless += not self._add_one(spec, asked, target, own)
+        if useless == len(targets):
+            self._refuse(spec, targets)
+        if useless:
+            self.notes.append(
+                f"{spec.text}: {useless} of {len(targets)} matches left out, no collector takes data there"
+            )
+
+    def _missing(self, spec: ProbeSpec) -> UsageError:
+        if spec.is_pattern:
+            return UsageError(
+                f"nothing here matches {spec.text}", "patterns match whole names; `*` is any text"
+            )
+        near = self.kernel.near(spec.target)
+        hint = f"near: {', '.join(near)}" if near else ""
+        is_tracepoint = spec.type == "raw_tracepoint"
+        why = self.kernel.why_no_tracepoint if is_tracepoint else self.kernel.why_no_function
+        return UsageError(why(spec.target) or f"{spec.target} can't be probed", hint)
+
+    def _refuse(self, spec: ProbeSpec, targets: list[str]) -> None:
+        names = ", ".join(c.name for c in self.collectors)
+        what = targets[0] if len(targets) == 1 else f"any of the {len(targets)} matches of {spec.target}"
+        params = self._params(targets[0], spec.type) if len(targets) == 1 else None
+        reason = f"its arguments are ({', '.join(params)})" if params else "none has an argument they know"
+        if params and len(params) > len(readable_params(params, spec.type)):
+            reason += f", of which only the first {IN_REGISTERS} can be read"
+        if not params and len(targets) == 1:
+            untyped = "the kernel's BTF doesn't describe its arguments"
+            reason = untyped if params is None else "it has no arguments"
+        raise UsageError(
+            f"no enabled collector ({names}) can take anything from {what}: {reason}",
+            "a probe needs an argument such as struct sk_buff * or struct net_device *",
+        )
+
+    def _params(self, target: str, kind: str) -> list[str] | None:
+        if kind == "raw_tracepoint":
+            return self.kernel.tracepoint_params(target.partition(":")[2])
+        return self.kernel.function_params(target)
+
+    def _add_one(self, spec: ProbeSpec, asked: str, target: str, own: Collector | None) -> bool:
+        params = self._params(target, spec.type)
+        readable = set(readable_params(params or [], spec.type))
+        takers = [c for c in self.collectors if c is own or set(c.takes) & readable]
+        sections = frozenset(s.name for c in takers for s in c.sections) & self.sections
+        if not sections:
+            return False
+        stack = frozenset({"STACK"} if spec.stack or self.stack else ())
+        self._merge(
+            PlannedProbe(
+                target,
+                self._mechanism(spec.type),
+                sections,
+                argument_slots(params or [], spec.type),
+                stack,
+                (asked,),
+                root_slots(params or [], spec.type, self.roots),
+            )
+        )
+        return True
+
+    def _mechanism(self, kind: str) -> str:
+        if kind == "raw_tracepoint":
+            return kind
+        return "kprobe_multi" if self.kernel.features.has("kprobe_multi") else "kprobe"
+
+    def _merge(self, new: PlannedProbe) -> None:
+        # A function may be probed at its entry by the user and at its return by tracking.
+        key = (new.symbol, new.mechanism == "fexit")
+        old = self.by_symbol.get(key)
+        if old:
+            new = replace(
+                new,
+                sections=old.sections | new.sections,
+                arguments=old.arguments | new.arguments,
+                flags=old.flags | new.flags,
+                asked=(*old.asked, *new.asked),
+                roots={**old.roots, **new.roots},
+            )
+        self.by_symbol[key] = new
+
+    def add_tracking(self) -> bool:
+        """Add tracking's own probes. Returns whether packets must be recognised by their headers."""
+        kernel = self.kernel
+        kprobes = kernel.features.has("kprobe")
+        sees_frees = kprobes and kernel.has_function(tracking.FREE_HEAD.symbol)
+        if sees_frees:
+            self._merge(self._tracking_probe(tracking.FREE_HEAD, "kprobe"))
+        else:
+            self._note_tracepoints()
+            for probe in tracking.TRACEPOINTS:
+                self._merge(self._tracking_probe(probe, "raw_tracepoint"))
+        for probe in tracking.FUNCTIONS if sees_frees else (tracking.RELEASE_DATA, *tracking.FUNCTIONS):
+            if kprobes and kernel.has_function(probe.symbol):
+                self._merge(self._tracking_probe(probe, "kprobe"))
+            elif kprobes and probe.lost:
+                self._note_unseen(probe.lost, f"{probe.symbol} can't be probed here")
+        if kernel.features.has("fentry"):
+            for exit_ in tracking.EXITS:
+                self._add_exit(exit_)
+        else:
+            lost = ", nor ".join(exit_.lost for exit_ in tracking.EXITS if exit_.lost)
+            self._note_unseen(lost, f"no fexit here, {kernel.features['fentry'].why}")
+        return not sees_frees
+
+    def _tracking_probe(self, probe: tracking.TrackingProbe, kind: str) -> PlannedProbe:
+        arguments = {"skb": probe.skb}
+        if probe.other is not None:
+            arguments["other"] = probe.other
+        return PlannedProbe(
+            probe.symbol, self._mechanism(kind), frozenset(), arguments, frozenset(probe.flags)
+        )
+
+    def _add_exit(self, exit_: tracking.TrackingExit) -> None:
+        kernel = self.kernel
+        params = kernel.function_params(exit_.symbol)
+        if params is None or not kernel.has_function(exit_.symbol):
+            if exit_.lost:
+                self._note_unseen(exit_.lost, f"{exit_.symbol} can't be probed here")
+            return
+        arguments = {"skb": exit_.skb, "result": len(params)}
+        if exit_.other is not None:
+            arguments["other"] = exit_.other
+        sections = frozenset({"skb_tracking"} if exit_.records else ()) & self.sections
+        self._merge(PlannedProbe(exit_.symbol, "fexit", sections, arguments))
+
+    def _note_unseen(self, what: str, reason: str) -> None:
+        self.notes.append(f"skb-tracking: can't see {what} ({reason})")
+
+    def _note_tracepoints(self) -> None:
+        features = self.kernel.features
+        why = "skb_free_head can't be probed"
+        if not features.has("kprobe"):
+            why = f"no kprobes here, {features['kprobe'].why}"
+        self.notes.append(
+            f"skb-tracking doesn't see every end of a packet ({why}): it knows a packet again by its headers,"
+            " and can't follow one that is encrypted in place or sent again"
+        )

@@ -1,0 +1,102 @@
+"""Network namespaces: their names, inodes, and the devices in them. See network_namespaces(7), ip-netns(8)."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+NAMES = Path("/run/netns")
+_OWN = "/proc/thread-self/ns/net"
+_CLONE_NEWNET = 0x40000000
+_NS_GET_NSTYPE = 0xB703  # include/uapi/linux/nsfs.h
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def names(directory: Path = NAMES) -> list[str]:
+    """Return the names that `ip netns` knows, sorted."""
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
+def inode_of(path: str) -> int | None:
+    """Return the inode by which the kernel knows a namespace; None for a file of another kind. OSError."""
+    # What isn't a namespace must not be waited for (a FIFO) nor come to know of us (a device).
+    if os.stat(path).st_dev != os.stat(_OWN).st_dev:
+        return None
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if fcntl.ioctl(descriptor, _NS_GET_NSTYPE) != _CLONE_NEWNET:
+            return None
+        return os.fstat(descriptor).st_ino
+    finally:
+        os.close(descriptor)
+
+
+def devices(inode: int | None) -> dict[str, int]:
+    """Return name -> index of the devices in a namespace (None: ours).
+
+    LookupError when no process is in it and no file is mounted for it; OSError when it can't be entered.
+    """
+    if inode is None or inode == os.stat(_OWN).st_ino:
+        return {name: index for index, name in socket.if_nameindex()}
+    descriptor = _open(inode)
+    found: list[dict[str, int] | OSError] = []
+
+    def enter() -> None:
+        # Only this thread changes its namespace, and it ends here.
+        try:
+            if _libc.setns(descriptor, _CLONE_NEWNET):
+                error = ctypes.get_errno()
+                raise OSError(error, os.strerror(error))
+            found.append({name: index for index, name in socket.if_nameindex()})
+        except OSError as error:
+            found.append(error)
+
+    try:
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+    finally:
+        os.close(descriptor)
+    if isinstance(found[0], OSError):
+        raise found[0]
+    return found[0]
+
+
+def _open(inode: int) -> int:
+    """Open a namespace by its inode: a descriptor."""
+    for path in _places(inode):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            continue
+        if os.fstat(descriptor).st_ino == inode:
+            return descriptor
+        os.close(descriptor)
+    raise LookupError(inode)
+
+
+def _places(inode: int) -> Iterator[str]:
+    """Yield files that are a namespace: mounted ones, then those of processes."""
+    name = f"net:[{inode}]"
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        # 4026532 ... ROOT MOUNTPOINT ..., with \040 for a blank (proc_pid_mountinfo(5))
+        words = line.split(" ")
+        if len(words) > 4 and words[3] == name:
+            yield re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), words[4])
+    for process in os.listdir("/proc"):
+        if process.isdigit():
+            path = f"/proc/{process}/ns/net"
+            try:
+                if os.readlink(path) == name:
+                    yield path
+            except OSError:
+                continue

@@ -1,0 +1,26 @@
+"""Processes and threads, by the numbers that /proc gives them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Inode of the first PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+
+
+def tgid_of(number: int) -> int | None:
+    """Return the process of a thread (a process' own number is its first thread's); None when there is none."""
+    try:
+        lines = Path(f"/proc/{number}/status").read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("Tgid:")), None)
+
+
+def in_initial_pid_namespace() -> bool:
+    """Say whether numbers in /proc are those that the kernel itself uses; yes when it can't be told."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino == _INITIAL_PID_NAMESPACE
+    except OSError:
+        return True
