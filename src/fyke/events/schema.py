@@ -75,7 +75,12 @@ CLOSING = Section(
         Column("events", "uint64", "Events written", "events"),
         Column("lost", "uint64", "Events lost, all causes", "events"),
         Column("reason", "string", "Why the collection ended: signal, command, count, error"),
-        Column("probes", "string", "JSON list of {symbol, probe_type, hits, lost} of every probe"),
+        Column(
+            "probes",
+            "string",
+            "JSON list of every probe: symbol, probe_type, hits, filtered, lost; with a filter also "
+            "unreadable and no_link_layer, packets that it could not judge",
+        ),
     ),
     in_kernel=False,
 )
