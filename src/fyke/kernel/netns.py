@@ -1,4 +1,4 @@
-"""Network namespaces: their names, inodes, and the devices in them. See network_namespaces(7), ip-netns(8)."""
+"""Network namespaces: names, inodes, and the devices in them. See network_namespaces(7), ip-netns(8)."""
 
 from __future__ import annotations
 

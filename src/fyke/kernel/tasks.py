@@ -10,7 +10,7 @@ _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 
 
 def tgid_of(number: int) -> int | None:
-    """Return the process of a thread (a process' own number is its first thread's); None when there is none."""
+    """Return the process of a thread (a process has the number of its first); None when there is none."""
     try:
         lines = Path(f"/proc/{number}/status").read_text(errors="replace").splitlines()
     except OSError:

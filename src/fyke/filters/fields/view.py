@@ -1,0 +1,21 @@
+"""What the generated code works on: `struct field_view`, on the stack of the program that calls it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FieldView:
+    """Offsets in bytes into
+
+        struct field_view { u64 roots[4]; s64 result; u8 loaded[64]; };
+
+    `roots[i]` is the argument of type `struct ROOT *` for the filter's i-th root, 0 when the probe has none;
+    the code may put there what it found instead. `loaded`, 8-byte aligned, is where memory is read to.
+    """
+
+    roots: int = 0
+    result: int = 32
+    loaded: int = 40
+    root_count: int = 4
