@@ -40,12 +40,17 @@ def inode_of(path: str) -> int | None:
         os.close(descriptor)
 
 
+def own_inode() -> int:
+    """Return the inode of the namespace this thread is in."""
+    return os.stat(_OWN).st_ino
+
+
 def devices(inode: int | None) -> dict[str, int]:
     """Return name -> index of the devices in a namespace (None: ours).
 
     LookupError when no process is in it and no file is mounted for it; OSError when it can't be entered.
     """
-    if inode is None or inode == os.stat(_OWN).st_ino:
+    if inode is None or inode == own_inode():
         return {name: index for index, name in socket.if_nameindex()}
     descriptor = _open(inode)
     found: list[dict[str, int] | OSError] = []

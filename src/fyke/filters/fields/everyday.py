@@ -23,13 +23,18 @@ def netns_expression(inode: int) -> str:
     )
 
 
-def netif_expression(ifindex: int, netns_inode: int) -> str:
-    """Return the filter for packets on a device: an index is known in one network namespace only."""
+def netif_expression(ifindex: int, netns_inode: int | None) -> str:
+    """Return the filter for packets on a device in a network namespace, or (None) in the one we are in."""
+    # An index is one device's only within a namespace.
+    netns_inode = netns.own_inode() if netns_inode is None else netns_inode
     return f"net_device.ifindex == {ifindex} and net_device.nd_net.net.ns.inum == {netns_inode}"
 
 
-def resolve_pid(number: int) -> bool:
-    """Return whether a number is a thread's that isn't its process' first. UsageError when nobody has it."""
+def resolve_pid(number: int) -> tuple[int, bool]:
+    """Return (the number, whether it is a thread's that isn't its process' first) for `pid_expression`.
+
+    UsageError when nobody has it, Unsupported in a PID namespace.
+    """
     if not tasks.in_initial_pid_namespace():
         raise Unsupported(
             "--pid: in this PID namespace processes have other numbers than the kernel's own",
@@ -38,7 +43,7 @@ def resolve_pid(number: int) -> bool:
     tgid = tasks.tgid_of(number) if number > 0 else None
     if tgid is None:
         raise UsageError(f"there is no process {number}", "ps -eL shows processes and threads")
-    return tgid != number
+    return number, tgid != number
 
 
 def resolve_netns(text: str) -> int:

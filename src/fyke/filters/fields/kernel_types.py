@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from fyke.filters.fields.types import near_names
 from fyke.kernel.btf import Btf
 from fyke.kernel.btf_raw import STRUCT
-from fyke.kernel.view import LiveKernel
+
+
+class _Kernel(Protocol):
+    @property
+    def vmlinux(self) -> Btf: ...
+
+    @property
+    def modules(self) -> Mapping[str, Btf]: ...
 
 
 class KernelTypes:
     """Implements Types. Modules are read only for what the kernel itself doesn't have."""
 
-    def __init__(self, kernel: LiveKernel) -> None:
+    def __init__(self, kernel: _Kernel) -> None:
         self._kernel = kernel
 
     def struct(self, name: str) -> tuple[Btf, int] | None:

@@ -12,6 +12,8 @@ from fyke.filters.asm import GET_CURRENT_TASK, PROBE_READ_KERNEL, Assembler, Ins
 from fyke.filters.fields import resolved as r
 from fyke.filters.fields.view import FieldView
 
+__all__ = ["MAX_INSNS", "FieldView", "lower", "lower_fields"]
+
 MAX_INSNS = 4094
 """Instructions that fit into the slot of the programs."""
 
@@ -45,16 +47,7 @@ def lower_fields(resolved: r.Resolved, view: FieldView) -> list[Insn]:
 
 
 def lower(resolved: r.Resolved, view: FieldView, code: Assembler) -> None:
-    """Append the code: it starts with R1 = view and exits with R0 = 1 (match) or 0.
-
-    Raises UsageError when the filter begins at more structures than the view has places for.
-    """
-    if len(resolved.roots) > view.root_count:
-        raise UsageError(
-            f"the field filter begins at {len(resolved.roots)} structures, {view.root_count} are possible: "
-            f"{', '.join(resolved.roots)}",
-            "go on from one of them, as in sk_buff.dev in place of net_device",
-        )
+    """Append the code: it starts with R1 = view and exits with R0 = 1 (match) or 0."""
     assert view.loaded % 8 == 0, "the kernel wants aligned accesses to its stack"
     _Lowering(resolved, view, code).whole()
 

@@ -7,8 +7,12 @@ from fyke.filters.fields import resolved as r
 from fyke.filters.fields.compare import comparison
 from fyke.filters.fields.grammar import parse
 from fyke.filters.fields.paths import follow_last, walk
+from fyke.filters.fields.resolved import Resolved
 from fyke.filters.fields.tree import And, Expr, Not, Or, Path, Term
 from fyke.filters.fields.types import Types, find_struct
+from fyke.filters.fields.view import MAX_ROOTS
+
+__all__ = ["Resolved", "Types", "resolve"]
 
 # Where a root comes from when the probed function has no argument of its type, best first.
 FALLBACKS = {
@@ -29,19 +33,26 @@ _MEANT = {
 }
 
 
-def resolve(expr: Expr, types: Types) -> r.Resolved:
+def resolve(expr: Expr, types: Types) -> Resolved:
     """Find all fields of an expression.
 
-    Raises UsageError for an unknown struct or member and for a value that doesn't fit its field, Unsupported
-    for types that are corrupt.
+    Raises UsageError for an unknown struct or member, a value that doesn't fit its field, and more structures
+    to begin at than MAX_ROOTS; Unsupported for types that are corrupt.
     """
     roots = _Roots(types)
     try:
         node = _node(expr, types, roots)
     except ValueError as error:
         raise Unsupported(f"the kernel's types (BTF) can't be used: {error}") from None
-    found = r.terms(node)
-    return r.Resolved(expr, node, tuple(roots.found.values()), any(t.root == r.RESULT for t in found))
+    uses_result = any(term.root == r.RESULT for term in r.terms(node))
+    found = Resolved(expr, node, tuple(roots.found.values()), uses_result)
+    if len(found.roots) > MAX_ROOTS:
+        raise UsageError(
+            f"the field filter begins at {len(found.roots)} structures, {MAX_ROOTS} are possible: "
+            f"{', '.join(found.roots)}",
+            "begin at fewer: sk_buff.dev in place of net_device, sk_buff.sk in place of sock",
+        )
+    return found
 
 
 def _node(expr: Expr, types: Types, roots: _Roots) -> r.Node:

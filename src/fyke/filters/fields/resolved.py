@@ -152,6 +152,11 @@ class Resolved:
     uses_result: bool
 
     @property
+    def text(self) -> str:
+        """The filter in its language."""
+        return str(self.expr)
+
+    @property
     def roots(self) -> tuple[str, ...]:
         """Names of the structs to take from the probe's arguments, by slot."""
         return tuple(root.name for root in self.known_roots if root.slot is not None)

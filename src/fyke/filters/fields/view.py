@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_ROOTS = 4
+"""How many structures a filter can begin at: the view's `roots`."""
+
 
 @dataclass(frozen=True, slots=True)
 class FieldView:
     """Offsets in bytes into
 
-        struct field_view { u64 roots[4]; s64 result; u8 loaded[64]; };
+        struct field_view { u64 roots[MAX_ROOTS]; s64 result; u8 loaded[64]; };
 
     `roots[i]` is the argument of type `struct ROOT *` for the filter's i-th root, 0 when the probe has none;
     the code may put there what it found instead. `loaded`, 8-byte aligned, is where memory is read to.
@@ -18,4 +21,3 @@ class FieldView:
     roots: int = 0
     result: int = 32
     loaded: int = 40
-    root_count: int = 4
