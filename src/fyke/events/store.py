@@ -13,6 +13,8 @@ from fyke.events.output import Output
 from fyke.events.schema import FACTS_KEY, arrow_schema
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
 # Ends a stream: the continuation marker and a length of zero (Arrow Columnar Format, "IPC Streaming Format").
@@ -103,6 +105,16 @@ class EventWriter:
 def count_events(batch: pa.RecordBatch) -> int:
     """Return how many rows of a batch are events, not notes of a gap or of the end."""
     return int(batch.column("gap").null_count + batch.column("closing").null_count - batch.num_rows)
+
+
+def note_rows(batch: pa.RecordBatch) -> npt.NDArray[np.bool_] | None:
+    """Say for each row whether it is a note of a gap or of the end; None when none is."""
+    if count_events(batch) == batch.num_rows:
+        return None
+    import pyarrow.compute as pc
+
+    notes = pc.or_(batch.column("gap").is_valid(), batch.column("closing").is_valid())
+    return notes.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
 def _codec(name: str) -> Any:

@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 from typing import Any
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from fyke.errors import FykeError, RunError
@@ -22,6 +23,8 @@ from fyke.journeys.spool import Spool, spool_folder
 CHUNK_ROWS = 16_384
 # What the query may hold in memory before DuckDB goes to disk, in bytes; it takes some 500 an event.
 MEMORY_LIMIT = min(512 << 20, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
+# Says for each row of a batch whether it is chosen.
+Choice = Callable[[pa.RecordBatch], npt.NDArray[np.bool_]]
 _COLUMNS = ["timestamp_ns", "cpu", "skb_tracking", "gap", "closing"]  # what the query looks at
 
 
@@ -30,8 +33,13 @@ def query() -> str:
     return resources.files("fyke.journeys").joinpath("sort.sql").read_text(encoding="utf-8")
 
 
-def sort(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def sort(
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, chosen: Choice | None = None
+) -> Iterator[pa.RecordBatch]:
     """Yield all rows of the batches as journeys, with the `journey` column filled.
+
+    chosen: asked once of each batch, in order. Only journeys of which some event is chosen are yielded,
+    whole, and the notes.
 
     A journey is the events of one tracking id, in order of time (those of one time as in the input), numbered
     from 0 by `index`. Events without id are journeys of their own. Journeys are in the order in which their
@@ -53,7 +61,7 @@ def sort(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Re
     spool = Spool(schema)
     try:
         with tempfile.TemporaryDirectory(prefix="fyke-sort-", dir=spool_folder()) as folder:
-            yield from _sorted(_Input(batches, spool), spool, folder)
+            yield from _sorted(_Input(batches, spool, chosen), spool, folder)
     except (duckdb.Error, OSError) as error:
         text = str(error).partition("\n")[0]
         raise RunError(
@@ -106,15 +114,16 @@ def _journeys(rows: pa.RecordBatch, placed: pa.RecordBatch) -> pa.RecordBatch:
 class _Input:
     """Feeds the query while keeping whole rows in the spool. `error` is what ended the input early."""
 
-    def __init__(self, batches: Iterable[pa.RecordBatch], spool: Spool) -> None:
+    def __init__(self, batches: Iterable[pa.RecordBatch], spool: Spool, chosen: Choice | None) -> None:
         self._batches = batches
         self._spool = spool
+        self._chosen = chosen
         self.error: FykeError | None = None
 
     def reader(self) -> pa.RecordBatchReader:
-        """Return the columns the query looks at, and row numbers."""
+        """Return the columns the query looks at, row numbers, and which rows are chosen."""
         kept = [self._spool.schema.field(name) for name in _COLUMNS]
-        schema = pa.schema([pa.field("row", pa.int64()), *kept])
+        schema = pa.schema([pa.field("row", pa.int64()), pa.field("chosen", pa.bool_()), *kept])
         return pa.RecordBatchReader.from_batches(schema, self._read(schema))
 
     def _read(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -123,7 +132,8 @@ class _Input:
                 first = self._spool.rows
                 self._spool.append(batch)
                 numbers = pa.array(np.arange(first, first + len(batch)))
-                columns = [numbers, *(batch.column(name) for name in _COLUMNS)]
+                chosen = np.ones(len(batch), np.bool_) if self._chosen is None else self._chosen(batch)
+                columns = [numbers, pa.array(chosen), *(batch.column(name) for name in _COLUMNS)]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
         except FykeError as error:
             self.error = error

@@ -1,7 +1,8 @@
 -- Which journey each row belongs to, its place in it, and the order of the whole file.
 --
--- events: the event table (fyke.events.schema: timestamp_ns, cpu, skb_tracking, gap, closing), and `row`, the
--- number of the row in the file. Rows with a gap or closing section are notes, not events.
+-- events: the event table (fyke.events.schema: timestamp_ns, cpu, skb_tracking, gap, closing), `row`, the number of
+-- the row in the file, and `chosen`: a journey without any chosen event is left out. Rows with a gap or closing
+-- section are notes, not events; they stay.
 --
 -- A journey is the events of one tracking id. An event without id is a journey of its own. Journeys are ordered by
 -- time of first sight of their packet, untracked events before packets first seen at the same time, these by
@@ -10,6 +11,7 @@
 WITH kept AS MATERIALIZED (
     SELECT
         row,
+        chosen OR is_gap OR is_end AS chosen,
         timestamp_ns,
         cpu,
         is_gap,
@@ -24,6 +26,7 @@ WITH kept AS MATERIALIZED (
     FROM (
         SELECT
             row,
+            chosen,
             timestamp_ns,
             cpu,
             gap IS NOT NULL AS is_gap,
@@ -46,6 +49,7 @@ journeys AS MATERIALIZED (
         row_number() OVER (ORDER BY bool_or(is_end), start_ns, alone < 0, head, alone) AS place
     FROM kept
     GROUP BY start_ns, head, alone
+    HAVING bool_or(chosen)
 ),
 numbered AS (
     SELECT
