@@ -51,7 +51,7 @@ def _filters(filters: Filters) -> dict[str, Any]:
         if one is not None:
             facts[name] = {"expression": one.text, "without_link_layer": one.raw is not None}
     if filters.fields is not None:
-        facts["fields"] = {"expression": filters.fields.text, "roots": list(filters.fields.roots)}
+        facts["fields"] = {"expression": str(filters.fields.expr), "roots": list(filters.fields.roots)}
     return facts
 
 

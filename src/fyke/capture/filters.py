@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from fyke.capture import elf
 from fyke.capture.kernel import Kernel
@@ -15,8 +15,10 @@ from fyke.kernel.btf import Btf
 if TYPE_CHECKING:
     from fyke.capture.probes import PlannedProbe
     from fyke.filters.asm import Insn
-    from fyke.filters.fields.resolve import Resolved
+    from fyke.filters.fields.resolved import Resolved
     from fyke.filters.pcap.compile import PacketFilter
+
+Params: TypeAlias = "Callable[[PlannedProbe], Collection[str]]"
 
 # How much of struct packet_view's head is fetched without a filter: nothing reads it.
 _NO_HEAD = 24
@@ -98,9 +100,11 @@ def _field_text(options: FilterOptions) -> str | None:
         terms.append(options.fields)
     inode = None if options.netns is None else everyday.resolve_netns(options.netns)
     if options.pid is not None:
-        terms.append(everyday.pid_expression(*everyday.resolve_pid(options.pid)))
+        terms.append(everyday.pid_expression(options.pid, everyday.resolve_pid(options.pid)))
     if options.netif is not None:
-        terms.append(everyday.netif_expression(everyday.resolve_netif(options.netif, inode), inode))
+        index = everyday.resolve_netif(options.netif, inode)
+        here = everyday.resolve_netns("/proc/self/ns/net") if inode is None else inode
+        terms.append(everyday.netif_expression(index, here))
     elif inode is not None:
         terms.append(everyday.netns_expression(inode))
     return " and ".join(f"({term})" for term in terms) if terms else None
@@ -127,12 +131,10 @@ def compile_filters(filters: Filters, image: bytes, *, variable_stack_reads: boo
             code = lower_filter(packet_filter, view, variable_stack_reads=variable_stack_reads)
             slots[slot], heads[slot] = list(code.insns), code.head_bytes
     if filters.fields is not None:
-        from fyke.filters.asm import Assembler
-        from fyke.filters.fields.lower import FieldView, lower
+        from fyke.filters.fields.lower import lower_fields
+        from fyke.filters.fields.view import FieldView
 
-        assembler = Assembler()
-        lower(filters.fields, FieldView(**_offsets(btf, "field_view")), assembler)
-        slots["field_filter"] = assembler.finish()
+        slots["field_filter"] = lower_fields(filters.fields, FieldView(**_offsets(btf, "field_view")))
     return FilterCode(slots, heads["packet_filter"], heads["inner_filter"])
 
 
@@ -146,20 +148,40 @@ def _member_bytes(btf: Btf, struct: str, member: str) -> int:
     return int(struct_dtype(btf, struct)[member].itemsize)
 
 
-def filter_notes(filters: Filters, probes: tuple[PlannedProbe, ...]) -> list[str]:
-    """Say at which of the probes that record something a filter can't let anything pass."""
+def check_filters(filters: Filters, probes: Sequence[PlannedProbe], params: Params) -> list[str]:
+    """Return notes: at which of the probes that record something a filter can't let anything pass.
+
+    params: the types of a probe's arguments. Raises UsageError when it can't anywhere.
+    """
     asked = [p for p in probes if p.sections and not p.internal]
     notes = []
     if filters.packet or filters.inner:
         without = [p.symbol for p in asked if "skb" not in p.arguments]
-        if without:
-            notes.append(f"{_names(without)}: nothing passes the packet filter there, there is no packet")
-    if filters.packet and filters.packet.raw is None:
-        notes.append(
-            "the packet filter looks at link-layer headers; packets that have none yet don't pass it "
-            f"({filters.packet.why_no_raw}), and are counted"
-        )
+        notes += _useless(without, len(asked), "packet filter", "there is no packet")
+        if filters.packet and filters.packet.raw is None:
+            notes.append(
+                "the packet filter looks at link-layer headers; packets without one don't pass it, and "
+                f"are counted ({filters.packet.why_no_raw})"
+            )
+    if filters.fields:
+        from fyke.filters.fields.reach import can_match
+
+        fields = filters.fields
+        useless = [
+            p.symbol for p in asked if not can_match(fields, params(p), has_result="result" in p.arguments)
+        ]
+        wanted = ", ".join(f"struct {root} *" for root in fields.roots)
+        reason = "only exit probes have a return value" if fields.uses_result else f"no argument leads to {wanted}"
+        notes += _useless(useless, len(asked), "field filter", reason)
     return notes
+
+
+def _useless(symbols: list[str], of: int, what: str, reason: str) -> list[str]:
+    if symbols and len(symbols) == of:
+        raise UsageError(
+            f"nothing can pass the {what} at {_names(symbols)}: {reason}", "choose other probes with -p"
+        )
+    return [f"nothing passes the {what} at {_names(symbols)}: {reason}"] if symbols else []
 
 
 def _names(symbols: list[str]) -> str:

@@ -9,7 +9,7 @@ import mmap
 from dataclasses import dataclass, field
 
 from fyke.capture.arguments import ARGUMENTS
-from fyke.capture.filters import FilterOptions, Filters, filter_notes, plan_filters
+from fyke.capture.filters import FilterOptions, Filters, check_filters, plan_filters
 from fyke.capture.kernel import Kernel
 from fyke.capture.probe_spec import parse_probe
 from fyke.capture.probes import PlannedProbe, ProbeSet
@@ -125,7 +125,7 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
         cpus,
         running,
         filters,
-        (*notes, *probes.notes, *filter_notes(filters, planned)),
+        (*notes, *probes.notes, *check_filters(filters, planned, probes.params_of)),
     )
 
 

@@ -108,6 +108,11 @@ class ProbeSet:
             "a probe needs an argument such as struct sk_buff * or struct net_device *",
         )
 
+    def params_of(self, probe: PlannedProbe) -> list[str]:
+        """Return the types of what can be read of a planned probe's arguments."""
+        kind = "raw_tracepoint" if probe.mechanism == "raw_tracepoint" else "func"
+        return readable_params(self._params(probe.symbol, kind) or [], kind)
+
     def _params(self, target: str, kind: str) -> list[str] | None:
         if kind == "raw_tracepoint":
             return self.kernel.tracepoint_params(target.partition(":")[2])
