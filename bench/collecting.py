@@ -25,7 +25,7 @@ _STOP_SECONDS = 60
 
 @dataclass(frozen=True)
 class Ended:
-    """How a collection went. hits, events, lost: of the probes asked for.
+    """How a collection went. hits, events, lost, filtered: of the probes asked for.
 
     cpu_seconds: user and system, of its process alone, since it was ready. peak_bytes: most resident memory,
     the rings left out.
@@ -34,6 +34,7 @@ class Ended:
     events: int
     lost: int
     hits: int
+    filtered: int
     causes: dict[str, int]
     cpu_seconds: float
     peak_bytes: int
@@ -43,8 +44,8 @@ class Ended:
 
     @property
     def adds_up(self) -> bool:
-        """Whether every hit of a probe is an event in the file or counted as lost."""
-        return self.hits == self.events + self.lost
+        """Whether every hit of a probe is an event in the file, filtered, or counted as lost."""
+        return self.hits == self.events + self.filtered + self.lost
 
 
 @dataclass
@@ -86,6 +87,7 @@ class Collecting:
             events=closing["events"],
             lost=closing["lost"],
             hits=sum(probes[symbol]["hits"] for symbol in self.tracepoints),
+            filtered=sum(probes[symbol]["filtered"] for symbol in self.tracepoints),
             causes=causes,
             cpu_seconds=usage.ru_utime + usage.ru_stime - self._cpu_at_ready,
             peak_bytes=peak,

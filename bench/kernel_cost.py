@@ -28,7 +28,15 @@ COLLECTIONS = {
     "all sections": (*_ALL, "--skb-sections", "all"),
     "all sections, stack": (*_ALL, "--skb-sections", "all", "--stack"),
 }
-AIM_RATIO = 12  # of ISSUE to an empty program
+# The flood is UDP to port 9, so that both filters look at everything they can look at.
+REJECTED = "-f, rejected"
+FILTERED = {
+    REJECTED: (*_ALL, "-f", "udp dst port 10"),
+    "-f, accepted, then followed": (*_ALL, "-f", "udp dst port 9"),
+    "-f, accepted, not tracked": ("-c", "skb,dev,ns", "-f", "udp dst port 9"),
+    "-m, rejected": (*_ALL, "-m", "sk_buff.mark == 7"),
+}
+AIMS = {ISSUE: 12, REJECTED: 4}  # times an empty program
 _BPF_ENABLE_STATS = 32
 
 
@@ -51,18 +59,22 @@ def measure(*, quick: bool) -> Iterator[Line]:
     empty: list[float] = []
     with statistics_on(), wire() as net, tempfile.TemporaryDirectory(prefix="fyke-bench-") as folder:
         for _ in range(rounds):
-            for name in (ISSUE,) if quick else COLLECTIONS:
+            for name, options in (COLLECTIONS | FILTERED).items():
+                if quick and name not in AIMS:
+                    continue
                 before = _empty_ns(net, packets)
                 empty.append(before)
-                costs[name].append(_cost(net, packets, Path(folder), COLLECTIONS[name], before))
+                costs[name].append(_cost(net, packets, Path(folder), options, before))
     yield Line("empty program, per run", median(empty), "ns", note=spread(empty))
     for name, found in costs.items():
-        aim = AIM_RATIO if name == ISSUE else None
         per_run, per_event = ([getattr(c, key) for c in found] for key in ("per_run", "per_event"))
         lost = sum(c.lost for c in found)
         note = f"{spread(per_run)}{f', {lost} events lost' if lost else ''}"
         yield Line(f"{name}, per run", median(per_run), "ns", note=note)
-        yield Line(f"{name}, per run", median([c.run_ratio for c in found]), "x empty", at_most=aim)
+        ratio = median([c.run_ratio for c in found])
+        yield Line(f"{name}, per run", ratio, "x empty", at_most=AIMS.get(name))
+        if not any(per_event):  # all rejected
+            continue
         runs = f"{median([c.runs_per_event for c in found]):.2f} runs an event"
         yield Line(f"{name}, per event", median(per_event), "ns", note=runs)
         yield Line(f"{name}, per event", median([c.event_ratio for c in found]), "x empty")
@@ -74,8 +86,8 @@ class _Cost:
     def __init__(self, ns: int, runs: int, events: int, lost: int, empty: float) -> None:
         self.lost = lost
         self.per_run = ns / runs
-        self.per_event = ns / events
-        self.runs_per_event = runs / events
+        self.per_event = ns / events if events else 0.0
+        self.runs_per_event = runs / events if events else 0.0
         self.run_ratio = self.per_run / empty
         self.event_ratio = self.per_event / empty
 
@@ -86,8 +98,10 @@ def _cost(net: Wire, packets: int, folder: Path, options: tuple[str, ...], empty
         ns, runs = collection.program_time()
         ended = collection.stop()
     if not ended.adds_up:
-        raise RuntimeError(f"{ended.hits} hits are not {ended.events} events and {ended.lost} lost")
-    return _Cost(ns, runs, ended.hits, ended.lost, empty)
+        raise RuntimeError(
+            f"{ended.hits} hits: {ended.events} events, {ended.filtered} filtered, {ended.lost} lost don't add up"
+        )
+    return _Cost(ns, runs, ended.events, ended.lost, empty)
 
 
 def _empty_ns(net: Wire, packets: int) -> float:
