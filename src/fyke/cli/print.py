@@ -4,39 +4,47 @@ from __future__ import annotations
 
 import argparse
 
-from fyke.cli.options import INPUT, NO_PAGER, TEXT, add_options, style
+from fyke.cli.options import FILTER, FILTER_FILE, INPUT, JOURNEYS, NO_PAGER, TEXT, add_options, style
 
 SUMMARY = "Show the events of a file as text"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    add_options(parser, (INPUT, *TEXT, NO_PAGER))
+    add_options(parser, (INPUT, FILTER, FILTER_FILE, JOURNEYS, *TEXT, NO_PAGER))
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the events of a file, sorted or not; what is readable of a damaged one, then raise InputError."""
+    from fyke.cli.filtering import recording_filter
     from fyke.cli.reading import report
     from fyke.errors import InputError
     from fyke.events.reader import open_events
     from fyke.render.screen import Screen
     from fyke.render.text import EventText
 
+    wanted = recording_filter(args)
+    problem: InputError | None = None
     with open_events(args.input) as source:
+        batches = source.batches() if wanted is None else wanted.batches(source)
         text = EventText(style(args, source.facts), series=source.facts.order == "journey")
         with Screen(page=not args.no_pager) as screen:
             screen.write(text.start(source.facts))
             files = len(source.files)
             try:
-                for batch in source.batches():
+                for batch in batches:
                     if len(source.files) > files:
                         files = len(source.files)
                         screen.write(text.start(source.files[-1][1]))
                     for piece in text.batch(batch):
                         screen.write(piece)
-            except InputError:
-                screen.write(text.end())
-                raise
+            except InputError as error:
+                problem = error
             screen.write(text.end())
-        report(source)
+        if problem is None:
+            report(source)
+        if wanted is not None:
+            wanted.report()
+    if problem is not None:
+        raise problem
     return 0

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import logging
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fyke.cli.options import INPUT, NO_PAGER, OUT_FORMAT, PRINT, TEXT, Option, add_options, style
+from fyke.cli.options import (
+    FILTER,
+    FILTER_FILE,
+    INPUT,
+    JOURNEYS,
+    NO_PAGER,
+    OUT_FORMAT,
+    PRINT,
+    TEXT,
+    Option,
+    add_options,
+    style,
+)
 
 if TYPE_CHECKING:
+    from fyke.cli.filtering import RecordingFilter
     from fyke.events.reader import EventSource
 
 SUMMARY = "Put the events of each packet together"
@@ -19,6 +33,9 @@ log = logging.getLogger(__name__)
 
 OPTIONS = (
     INPUT,
+    FILTER,
+    FILTER_FILE,
+    JOURNEYS,
     Option(("-o", "--out"), "write the journeys to a file", {"metavar": "FILE"}),
     OUT_FORMAT,
     PRINT,
@@ -39,35 +56,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Sort a file; what is readable of a damaged one, then raise InputError."""
+    from fyke.cli.filtering import recording_filter
     from fyke.cli.reading import report
+    from fyke.errors import InputError
     from fyke.events.reader import open_events
 
+    wanted = recording_filter(args)
     with open_events(args.input) as source:
-        if source.facts.order == "journey":
+        if source.facts.order == "journey" and wanted is None:
             log.info("File already sorted")
             return 0
         if args.out is not None:
             _refuse_input(args.out, source)
-        _sort(args, source)
-        report(source)
+        try:
+            _sort(args, source, wanted)
+            report(source)
+        except InputError:
+            if wanted is not None:
+                wanted.report()
+            raise
+        if wanted is not None:
+            wanted.report()
     return 0
 
 
-def _sort(args: argparse.Namespace, source: EventSource) -> None:
+def _sort(args: argparse.Namespace, source: EventSource, wanted: RecordingFilter | None) -> None:
     from fyke.journeys.sort import sort, sorted_facts, sorted_schema
 
+    is_sorted = source.facts.order == "journey"
+    batches = sort(source.batches(), source.schema) if wanted is None else wanted.sorted(source)
     with contextlib.ExitStack() as outputs:
         takers: list[Callable[[Any], None]] = []
         if args.out is not None:
             from fyke.cli.writing import open_writer
 
-            facts, schema = sorted_facts(source.facts), sorted_schema(source.schema)
+            facts = sorted_facts(source.facts)
+            if wanted is not None:
+                facts = dataclasses.replace(facts, notes=(*facts.notes, wanted.note))
+            schema = source.schema if is_sorted else sorted_schema(source.schema)
             writer = open_writer(args.out, facts, args.out_format, schema=schema)
             outputs.enter_context(writer)
             takers.append(writer.write)
         if args.out is None or args.print:
             takers.append(_text(args, source, outputs))
-        for batch in sort(source.batches(), source.schema):
+        for batch in batches:
             for take in takers:
                 take(batch)
 
