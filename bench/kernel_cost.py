@@ -99,7 +99,7 @@ def _cost(net: Wire, packets: int, folder: Path, options: tuple[str, ...], empty
         ended = collection.stop()
     if not ended.adds_up:
         raise RuntimeError(
-            f"{ended.hits} hits: {ended.events} events, {ended.filtered} filtered, {ended.lost} lost don't add up"
+            f"{ended.hits} hits: {ended.events} events, {ended.filtered} filtered, {ended.lost} lost"
         )
     return _Cost(ns, runs, ended.events, ended.lost, empty)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from subprocess import CalledProcessError
 from typing import TYPE_CHECKING
 
-from live.topology import bridged, slow_queue, two_ns, vlan
+from live.topology import TUNNELS, bridged, slow_queue, tunnel, two_ns, vlan
 
 if TYPE_CHECKING:
     from fyke.kernel.features import Features
@@ -42,6 +42,12 @@ def _vlan() -> str:
     return "no VLAN devices (CONFIG_VLAN_8021Q)"
 
 
+def _tunnel(kind: str) -> str:
+    with suppress(CalledProcessError), two_ns() as pair, tunnel(pair, kind):
+        return ""
+    return f"no {kind} devices"
+
+
 def _tbf() -> str:
     with suppress(CalledProcessError), two_ns() as pair, slow_queue(pair.a, limit_bytes=3000):
         return ""
@@ -67,4 +73,5 @@ _OWN: dict[str, Callable[[], str]] = {
     "tbf": _tbf,
     "veth_gro": _veth_gro,
     "vlan": _vlan,
+    **{kind: partial(_tunnel, kind) for kind in TUNNELS},
 }

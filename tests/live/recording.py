@@ -105,7 +105,9 @@ def record(traffic: Callable[[], object], planned: Plan | None = None, **options
         gaps = session.gaps()
         symbols = [probe.symbol for probe in planned.probes]
         counters = session._loaded.counters
-        filtered = [int(n) for n in (counters["hits"] - counters["recorded"] - counters["ring_full"]).sum(axis=1)]
+        filtered = [
+            int(n) for n in (counters["hits"] - counters["recorded"] - counters["ring_full"]).sum(axis=1)
+        ]
         hits = session.loss.hits()
     table = pa.Table.from_batches(batches) if batches else pa.table({})
     everything = table.to_pylist()

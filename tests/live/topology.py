@@ -22,9 +22,19 @@ __all__ = [
     "offloads",
     "routed",
     "slow_queue",
+    "tunnel",
     "two_ns",
     "vlan",
 ]
+
+
+TUNNELS = {
+    "vxlan": "vxlan id 5 remote {remote} dstport 4789",
+    "geneve": "geneve id 5 remote {remote}",
+    "gre": "gre local {local} remote {remote} key 9",
+    "ipip": "ipip local {local} remote {remote}",
+}
+"""What `ip link add type` says of each kind of tunnel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +131,25 @@ def vlan(vid: int, *, outer: int | None = None) -> Iterator[tuple[TwoNs, TwoNs]]
             _address(tagged)
             hosts.append(tagged)
         yield plain, TwoNs(*hosts)
+
+
+@contextmanager
+def tunnel(pair: TwoNs, kind: str) -> Iterator[TwoNs]:
+    """A tunnel between two hosts, of a kind in TUNNELS; inside it they are 198.51.100.x.
+
+    Mark the test @needs(kind).
+    """
+    inside = []
+    for number, (host, other) in enumerate(((pair.a, pair.b), (pair.b, pair.a)), 1):
+        dev = f"{host.dev}t"
+        options = TUNNELS[kind].format(local=host.v4, remote=other.v4)
+        host.ns.ip(
+            f"link add {dev} type {options}",
+            f"addr add 198.51.100.{number}/24 dev {dev}",
+            f"link set {dev} up",
+        )
+        inside.append(Host(host.ns, dev, "", f"198.51.100.{number}", ""))
+    yield TwoNs(*inside)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fyke.capture.probes import PlannedProbe
     from fyke.filters.asm import Insn
     from fyke.filters.fields.resolved import Resolved
+    from fyke.filters.fields.tree import Expr
     from fyke.filters.pcap.compile import PacketFilter
 
 Params: TypeAlias = "Callable[[PlannedProbe], Collection[str]]"
@@ -37,6 +38,16 @@ class FilterOptions:
     pid: int | None = None
     netns: str | None = None
     netif: str | None = None
+
+
+@dataclass(frozen=True)
+class ParsedFilters:
+    """Expressions whose language was found to be right."""
+
+    packet: PacketFilter | None
+    inner: PacketFilter | None
+    fields: Expr | None
+    options: FilterOptions
 
 
 @dataclass(frozen=True)
@@ -66,8 +77,8 @@ class FilterCode:
     inner_head_bytes: int = _NO_HEAD
 
 
-def plan_filters(options: FilterOptions, kernel: Kernel) -> Filters:
-    """Compile and resolve what was asked for. Raises UsageError."""
+def parse_filters(options: FilterOptions) -> ParsedFilters:
+    """Compile and parse what was asked for, which needs no kernel. Raises UsageError."""
     packet = inner = fields = None
     if options.packet is not None or options.inner is not None:
         from fyke.filters.pcap.compile import compile_packet_filter
@@ -77,37 +88,45 @@ def plan_filters(options: FilterOptions, kernel: Kernel) -> Filters:
             inner = None if options.inner is None else compile_packet_filter(options.inner)
         except UsageError as e:
             raise UsageError(f"--filter-inner: {e.message}", e.hint) from e
-    text = _field_text(options)
-    if text is not None:
+    if options.fields is not None:
         from fyke.filters.fields.grammar import parse
-        from fyke.filters.fields.kernel_types import KernelTypes
-        from fyke.filters.fields.resolve import resolve
 
-        fields = resolve(parse(text), KernelTypes(kernel))
-    return Filters(packet, inner, fields)
+        fields = parse(options.fields)
+    return ParsedFilters(packet, inner, fields, options)
 
 
-def _field_text(options: FilterOptions) -> str | None:
-    """Return the field filter with the everyday filters spelled in its language; None when there is none."""
+def plan_filters(parsed: ParsedFilters, kernel: Kernel) -> Filters:
+    """Find what filters look at in the kernel: fields, processes, namespaces, devices. Raises UsageError."""
+    parts = [] if parsed.fields is None else [parsed.fields]
+    parts += _everyday(parsed.options)
+    if not parts:
+        return Filters(parsed.packet, parsed.inner)
+    from fyke.filters.fields.kernel_types import KernelTypes
+    from fyke.filters.fields.resolve import resolve
+    from fyke.filters.fields.tree import And
+
+    together = parts[0] if len(parts) == 1 else And(tuple(parts))
+    return Filters(parsed.packet, parsed.inner, resolve(together, KernelTypes(kernel)))
+
+
+def _everyday(options: FilterOptions) -> list[Expr]:
+    """Return the everyday filters in the language of field filters."""
     if options.pid is None and options.netns is None and options.netif is None:
-        return options.fields
+        return []
     from fyke.filters.fields import everyday
     from fyke.filters.fields.grammar import parse
 
-    terms = []
-    if options.fields is not None:
-        parse(options.fields)  # its mistakes are told in its own words, not in those of the whole
-        terms.append(options.fields)
+    texts = []
     inode = None if options.netns is None else everyday.resolve_netns(options.netns)
     if options.pid is not None:
-        terms.append(everyday.pid_expression(options.pid, everyday.resolve_pid(options.pid)))
+        texts.append(everyday.pid_expression(*everyday.resolve_pid(options.pid)))
     if options.netif is not None:
         index = everyday.resolve_netif(options.netif, inode)
         here = everyday.resolve_netns("/proc/self/ns/net") if inode is None else inode
-        terms.append(everyday.netif_expression(index, here))
+        texts.append(everyday.netif_expression(index, here))
     elif inode is not None:
-        terms.append(everyday.netns_expression(inode))
-    return " and ".join(f"({term})" for term in terms) if terms else None
+        texts.append(everyday.netns_expression(inode))
+    return [parse(text) for text in texts]
 
 
 def compile_filters(filters: Filters, image: bytes, *, variable_stack_reads: bool) -> FilterCode:
@@ -170,8 +189,10 @@ def check_filters(filters: Filters, probes: Sequence[PlannedProbe], params: Para
         useless = [
             p.symbol for p in asked if not can_match(fields, params(p), has_result="result" in p.arguments)
         ]
-        wanted = ", ".join(f"struct {root} *" for root in fields.roots)
-        reason = "only exit probes have a return value" if fields.uses_result else f"no argument leads to {wanted}"
+        wanted = " or ".join(f"struct {root} *" for root in fields.roots)
+        reason = f"no argument leads to a {wanted}"
+        if fields.uses_result:
+            reason = "only exit probes have a return value"
         notes += _useless(useless, len(asked), "field filter", reason)
     return notes
 

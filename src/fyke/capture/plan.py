@@ -9,7 +9,7 @@ import mmap
 from dataclasses import dataclass, field
 
 from fyke.capture.arguments import ARGUMENTS
-from fyke.capture.filters import FilterOptions, Filters, check_filters, plan_filters
+from fyke.capture.filters import FilterOptions, Filters, check_filters, parse_filters, plan_filters
 from fyke.capture.kernel import Kernel
 from fyke.capture.probe_spec import parse_probe
 from fyke.capture.probes import PlannedProbe, ProbeSet
@@ -85,9 +85,10 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     running = frozenset(range(cpus) if online is None else online)
     _check_buffer(options, len(running))
     named = [(parse_probe(text), text) for text in options.probes]  # before the kernel is asked anything
+    parsed = parse_filters(options.filters)
     collectors, notes = _choose_collectors(options, kernel)
     sections = _choose_sections(options, collectors)
-    filters = plan_filters(options.filters, kernel)
+    filters = plan_filters(parsed, kernel)
     probes = ProbeSet(kernel, collectors, sections, stack=options.stack, roots=filters.roots)
     if not named and set(options.collectors) == {"auto"}:
         named = [(parse_probe(text), "default") for text in DEFAULT_PROBES]

@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from fyke.cli.options import OUT_FORMAT, PRINT, TEXT, Option, add_options, style
+from fyke.cli.options import FILTER, FILTER_FILE, OUT_FORMAT, PRINT, TEXT, Option, add_options, style
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from fyke.capture.filters import FilterOptions
     from fyke.capture.plan import Options, Plan
     from fyke.capture.run import Run
+    from fyke.capture.session import Session
     from fyke.capture.stopping import StopSignals
     from fyke.events.facts import Facts
 
@@ -26,6 +28,7 @@ SUMMARY = "Collect events from the running kernel"
 log = logging.getLogger(__name__)
 
 DEFAULT_OUT = "fyke.arrow"
+DUMP_STAGES = ("cbpf", "ebpf", "fields")
 
 OPTIONS = (
     Option(
@@ -40,6 +43,29 @@ OPTIONS = (
         "SUBSYSTEM:NAME, else func), `*` matches, OPTION is stack; may be repeated (default: "
         "tp:net:netif_receive_skb and tp:net:net_dev_start_xmit)",
         {"metavar": "PROBE", "action": "append"},
+    ),
+    FILTER,
+    FILTER_FILE,
+    Option(
+        ("--filter-inner",),
+        "only packets inside VXLAN, Geneve, GRE or IP that match a filter in tcpdump's language",
+        {"metavar": "EXPR"},
+    ),
+    Option(
+        ("-m", "--filter-meta"),
+        "only packets whose kernel structures match, e.g. 'sk_buff.mark == 7'",
+        {"metavar": "EXPR"},
+    ),
+    Option(
+        ("--pid",),
+        "only what happens while this process (or thread) runs; receiving packets is mostly nobody's",
+        {"metavar": "PID", "type": int},
+    ),
+    Option(("--netns",), "only packets in a network namespace", {"metavar": "NAME|PATH|INODE"}),
+    Option(
+        ("--netif",),
+        "only packets at a network device, of the namespace of --netns or of this one",
+        {"metavar": "NAME"},
     ),
     Option(
         ("--skb-sections",),
@@ -76,6 +102,12 @@ OPTIONS = (
     ),
     Option(("--dry-run",), "show what would be done, and stop", {"action": "store_true"}),
     Option(("--json",), "show the plan of --dry-run as JSON", {"action": "store_true"}),
+    Option(
+        ("--dump",),
+        "with --dry-run, show how filters were compiled instead of the plan: cbpf (as libpcap does it), ebpf "
+        "(as the kernel runs it), fields (where each is); may be repeated",
+        {"metavar": "STAGE", "action": "append"},
+    ),
     *TEXT,
 )
 
@@ -97,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         kernel = LiveKernel()
         plan = make_plan(options, kernel, *_cpus())
         if args.dry_run:
-            _show(plan, as_json=args.json)
+            _show(plan, kernel, args)
             return 0
         return _collect(args, plan, kernel)
 
@@ -130,6 +162,21 @@ def _options(args: argparse.Namespace) -> Options:
         snaplen=snaplen,
         buffer_bytes=_size(args.buffer, "--buffer"),
         max_probes=args.max_probes or DEFAULT_MAX_PROBES,
+        filters=_filters(args),
+    )
+
+
+def _filters(args: argparse.Namespace) -> FilterOptions:
+    from fyke.capture.filters import FilterOptions
+    from fyke.cli.filtering import filter_text
+
+    return FilterOptions(
+        packet=filter_text(args),
+        inner=args.filter_inner,
+        fields=args.filter_meta,
+        pid=args.pid,
+        netns=args.netns,
+        netif=args.netif,
     )
 
 
@@ -183,6 +230,13 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("the command of --cmd is empty")
     if args.out and args.ready_file and os.path.realpath(args.out) == os.path.realpath(args.ready_file):
         raise UsageError(f"--out and --ready-file are the same file, {args.out}")
+    if args.dump and not args.dry_run:
+        raise UsageError("--dump goes with --dry-run")
+    for stage in _words(args.dump):
+        if stage not in DUMP_STAGES:
+            raise UsageError(f"unknown --dump stage {stage!r}", f"stages: {', '.join(DUMP_STAGES)}")
+    if args.dump and args.json:
+        raise UsageError("--dump has no JSON", "leave out --json or --dump")
     if args.json and not args.dry_run:
         raise UsageError("--json goes with --dry-run", "write events as JSON with -o FILE.json")
     if args.ready_file is not None:
@@ -219,14 +273,20 @@ def _mounted_tracefs() -> Iterator[None]:
         yield
 
 
-def _show(plan: Plan, *, as_json: bool) -> None:
+def _show(plan: Plan, kernel: Any, args: argparse.Namespace) -> None:
     import json
 
     from fyke.capture.describe import plan_facts, plan_text
-    from fyke.capture.load import plan_layout
+    from fyke.capture.load import plan_filter_code, plan_layout
 
+    code = plan_filter_code(plan, kernel)  # too long a filter is said now
+    if args.dump:
+        from fyke.capture.dump import dump
+
+        print("\n".join(dump(stage, plan.filters, code) for stage in _words(args.dump)))
+        return
     facts = plan_facts(plan, plan_layout(plan))
-    print(json.dumps(facts, indent=2) if as_json else plan_text(facts))
+    print(json.dumps(facts, indent=2) if args.json else plan_text(facts))
 
 
 def _collect(args: argparse.Namespace, plan: Plan, kernel: Any) -> int:
@@ -365,3 +425,16 @@ def _tell_end(run: Run) -> None:
     if never:
         words.append("never hit: " + ", ".join(never[:8]) + (" ..." if len(never) > 8 else ""))
     log.info("%s", "; ".join(words))
+    _tell_unjudged(session)
+
+
+def _tell_unjudged(session: Session) -> None:
+    """Say which packets a filter could not judge, and where; they are not in the file."""
+    symbols = [p.symbol for p in session.plan.probes]
+    for counts, what in (
+        (session.loss.unreadable(), "what the filter looks at is not in the packet's linear area"),
+        (session.loss.no_link_layer(), "the filter looks at link-layer headers, and they have none yet"),
+    ):
+        if total := sum(counts):
+            places = ", ".join(f"{symbol} {n}" for symbol, n in zip(symbols, counts, strict=True) if n)
+            log.warning("%d packet(s) did not pass because %s (by probe: %s)", total, what, places)

@@ -24,17 +24,6 @@ LOG_LEVELS = {"error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 5}
 LATER_OPTIONS = frozenset(
     (
         *(
-            "-f",
-            "--filter-packet",
-            "-m",
-            "--filter-meta",
-            "-F",
-            "--filter-inner",
-            "--pid",
-            "--netns",
-            "--netif",
-        ),
-        *(
             "--probe-stack",
             "--nft-verdicts",
             "--ovs-track",
@@ -42,7 +31,7 @@ LATER_OPTIONS = frozenset(
             "--ovs-enrich-rate",
             "--kconf",
         ),
-        *("--sort", "-p", "--profile", "-P", "--extra-profiles-dir", "--journeys"),
+        *("--sort", "-p", "--profile", "-P", "--extra-profiles-dir"),
     )
 )
 

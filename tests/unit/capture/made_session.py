@@ -31,6 +31,7 @@ class Loss:
         self.totals = {"ring_full": 3, "recursion": 1}
         self.lost_events = 4
         self.probes = 1
+        self.unjudged = 0
 
     def by_probe(self) -> str:
         return "[]"
@@ -40,6 +41,12 @@ class Loss:
 
     def lost(self) -> list[int]:
         return [3] + [0] * (self.probes - 1)
+
+    def unreadable(self) -> list[int]:
+        return [self.unjudged] + [0] * (self.probes - 1)
+
+    def no_link_layer(self) -> list[int]:
+        return [0] * (self.probes - 1) + [self.unjudged]
 
 
 class Script:

@@ -184,6 +184,21 @@ def test_what_a_pattern_could_not_attach_is_counted_as_missing(
     assert said[-1].endswith("of 2 probe(s) hit; never hit: net:netif_receive_skb")
 
 
+def test_packets_that_a_filter_could_not_judge_are_told(
+    play: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Script(batch(1), interrupt)
+    script.loss.unjudged = 4
+    assert play(script, "-o", "x.arrow", "-c", "skb", "-p", "ip_rcv", "-p", RX, "-f", "ether[0] = 1") == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[-2:] == [
+        "warning: 4 packet(s) did not pass because what the filter looks at is not in the packet's linear area "
+        "(by probe: ip_rcv 4)",
+        "warning: 4 packet(s) did not pass because the filter looks at link-layer headers, and they have none yet "
+        "(by probe: net:netif_receive_skb 4)",
+    ]
+
+
 def test_a_closed_pipe_ends_it_quietly(
     play: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
