@@ -60,6 +60,8 @@ def _insn(insn: Insn) -> str:
     kind = insn.op & 7
     if insn.op == asm.EXIT:
         return "exit"
+    if insn.op == asm.CALL and insn.src:
+        return f"call pc{insn.imm:+d}"  # another function of the program
     if insn.op == asm.CALL:
         return f"call {_HELPERS.get(insn.imm, 'helper')}#{insn.imm}"
     if kind in (asm.ALU, asm.ALU64):

@@ -209,9 +209,9 @@ def _big_endian(columns: list[Bytes]) -> Words:
 
 
 def _joined(parts: list[Rows]) -> Rows:
-    if len(parts) == 1:
-        return parts[0]
     arrays = [part for part in parts if not isinstance(part, slice)]
+    if len(arrays) < len(parts):
+        return _ALL  # then the others are empty
     return np.concatenate(arrays) if arrays else np.zeros(0, np.intp)
 
 

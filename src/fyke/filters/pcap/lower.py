@@ -35,7 +35,7 @@ from fyke.filters.pcap.classic import (
 )
 from fyke.filters.pcap.compile import SHORTER, PacketFilter
 from fyke.filters.pcap.flow import Flow, Known, flow_of
-from fyke.filters.pcap.loads import LENGTH, MAX_HEAD, MIN_HEAD, VIEW, A, Loads, X
+from fyke.filters.pcap.loads import LENGTH, MIN_HEAD, VIEW, A, Loads, X
 from fyke.filters.pcap.loads import PacketView as PacketView
 
 MAX_INSNS = 8_190
@@ -60,11 +60,13 @@ class PacketCode:
 def lower_filter(packet_filter: PacketFilter, view: PacketView, *, variable_stack_reads: bool) -> PacketCode:
     """Lower both programs of a filter to one function.
 
-    variable_stack_reads: whether the kernel takes loads from a stack at an offset in a register (since 5.12).
+    view.head_bytes is the room in the view; how much of it is used is in the result. variable_stack_reads:
+    whether the kernel takes loads from a stack at an offset in a register (since 5.12).
     Raises UsageError when the code is too long.
     """
     ethernet, raw = packet_filter.ethernet, packet_filter.raw
-    head_bytes = max(head_needed(program) for program in (ethernet, raw) if program is not None)
+    programs = [program for program in (ethernet, raw) if program is not None]
+    head_bytes = max(head_needed(program, view.head_bytes) for program in programs)
     view = replace(view, head_bytes=head_bytes)
     code = Assembler()
     network_first = code.label()
@@ -85,16 +87,15 @@ def lower_filter(packet_filter: PacketFilter, view: PacketView, *, variable_stac
     return PacketCode(insns, head_bytes)
 
 
-def head_needed(program: Program) -> int:
+def head_needed(program: Program, room: int) -> int:
     """Return how many bytes of the packet's head are worth fetching once for a program; a multiple of 8."""
     ends = [MIN_HEAD]
     for at in reached(program):
         insn = program[at]
         if insn.reads_packet:
-            ends.append(
-                insn.k + (1 if insn.mode == MSH else insn.size) + (USUAL_X if insn.mode == IND else 0)
-            )
-    return max((end + 7) // 8 * 8 for end in ends if end <= MAX_HEAD)
+            size = 1 if insn.mode == MSH else insn.size
+            ends.append(insn.k + size + (USUAL_X if insn.mode == IND else 0))
+    return max((end + 7) // 8 * 8 for end in ends if end <= room)
 
 
 def lower(program: Program, view: PacketView, code: Assembler, *, variable_stack_reads: bool) -> None:

@@ -33,6 +33,7 @@ _HEADS = (
     "[0",
     "0 = 1",
     "type mgt",
+    "dst host 1.1.1.1",
     "mgt",
     "pass",
 )
