@@ -10,6 +10,7 @@ import pytest
 from fyke.capture.filters import FilterOptions
 from live import traffic
 from live.recording import RX, TX, Recording, Row, ipv4, packet_id, record, udp_payload
+from live.sockets import know_each_other
 from live.sources import capture
 from live.topology import TwoNs, nft, tunnel, two_ns, vlan
 
@@ -38,7 +39,6 @@ def some_of_everything(pair: TwoNs) -> None:
         "icmp or icmp6",
         "udp port 5353 and greater 300",
         "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0",
-        "ip[8] = 64 and src host 192.0.2.1",
         "ether src 02:00:00:00:00:01 and not ip6",
     ],
 )
@@ -67,7 +67,7 @@ RENAMED = """table ip t {
 def test_a_packet_that_matched_once_is_followed(port: int, followed: bool) -> None:
     """b gets it for port 4000, makes it 4001 of it, where nobody listens: there it is dropped."""
     with two_ns() as pair, nft(pair.b.ns, RENAMED):
-        traffic.udp_send(pair.a, pair.b.v4, b"neighbours know each other", port=9)
+        know_each_other(pair.a, pair.b)
         recording = record(
             lambda: traffic.udp_send(pair.a, pair.b.v4, b"renamed", port=4000),
             collectors=("skb-tracking", "skb", "skb-drop", "ns"),
