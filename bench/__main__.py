@@ -20,6 +20,7 @@ MEASUREMENTS = {
     "file": ("file_size", "bytes per event on mixed traffic"),
     "text": ("print_sort", "print and sort, in events per CPU second"),
     "start": ("start_stop", "seconds to ready, and to stop"),
+    "filters": ("filters", "packet filters: verdicts against libpcap, speed of the evaluation"),
 }
 
 

@@ -73,10 +73,11 @@ class ProgramRun:
         size, address = ctypes.sizeof(self._arguments), ctypes.addressof(self._arguments)
         struct.pack_into("=IIQ", self._attr, 40, size, 0, address)
 
-    def __call__(self, *arguments: int) -> None:
-        """Run it once with these arguments of its tracepoint, the others 0."""
+    def __call__(self, *arguments: int) -> int:
+        """Run it once with these arguments of its tracepoint, the others 0; return what it returns."""
         self._arguments[:] = [*arguments, *[0] * (_MAX_ARGUMENTS - len(arguments))]
         syscall(self._number, _PROG_TEST_RUN, self._attr, len(self._attr))
+        return int.from_bytes(self._attr.raw[4:8], "little")
 
 
 class Image:
@@ -163,6 +164,11 @@ class Image:
                 self._write_bits(at, place, value)
             else:
                 self._memory[at : at + place.bytes] = value.to_bytes(place.bytes, "little", signed=value < 0)
+
+    def write_bytes(self, address: int, data: bytes) -> None:
+        """Write plain bytes."""
+        at = self._at(address, len(data))
+        self._memory[at : at + len(data)] = data
 
     def read(self, address: int, size: int) -> bytes:
         """Return bytes of the image. IndexError when some are outside of it."""

@@ -25,7 +25,7 @@ from fyke.filters.pcap.lower import lower, lower_filter
 VIEW = PacketView()
 
 # libpcap 1.10 doesn't clear a program's memory, which expressions with `geneve` may read unset; here it is 0.
-_CLEAR = [(0x00, 0, 0, 0), *((0x02, 0, 0, word) for word in range(16))]
+CLEAR = [(0x00, 0, 0, 0), *((0x02, 0, 0, word) for word in range(16))]
 
 
 @dataclass
@@ -82,7 +82,7 @@ def compare_classic(random: Random, programs: int, packets: Sequence[Packet], ta
 def _compare(
     name: str, program: Program, machine: Machine, kind: int, packets: Sequence[Packet], tally: Tally
 ) -> None:
-    libpcap = cypcap.BpfProgram([*_CLEAR, *map(tuple, program)])
+    libpcap = cypcap.BpfProgram([*CLEAR, *map(tuple, program)])
     data, seen, wire = matrix(packets)
     evaluated = verdicts(program, data, seen, wire).tolist()
     for one, by_evaluation in zip(packets, evaluated, strict=True):
