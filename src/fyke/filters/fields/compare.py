@@ -33,7 +33,8 @@ def comparison(term: Term, end: End | None) -> r.FieldTerm:
         raise UsageError(f"{term.path}: a set can't have both {kinds[0]} and other values")
     if operator in ORDERINGS and not isinstance(reading, r.NumberAt | r.Itself):
         raise UsageError(f"{term.path} is {words}: it can't be compared with {operator}", "use == or !=")
-    if end is not None and end.mask is not None and not isinstance(reading, r.NumberAt):
+    is_number = isinstance(reading, r.NumberAt)
+    if end is not None and end.mask is not None and not (is_number or end.type.is_pointer):
         raise UsageError(f"{term.path}: only a number can be masked, this is {words}")
     strings: tuple[bytes, ...] = ()
     intervals: tuple[r.Interval, ...] = ()

@@ -16,9 +16,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import NoReturn
 
 from fyke.errors import UsageError
+from fyke.filters.fields.scanner import NAME, Scanner, printable
 from fyke.filters.fields.tree import (
     ESCAPES,
     OPERATORS,
@@ -42,10 +42,7 @@ KEYWORDS = ("and", "or", "not", "in")
 MAX_STRING_BYTES = 31
 _MAX_NESTING = 64
 _MAX_DIGITS = 80  # more than a 64-bit number has in any base; no user's text makes Python count for long
-_SHOWN = 76  # characters of the expression shown around a mistake
 
-_BLANKS = re.compile(r"[ \t\r\n]*")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WORD = re.compile(r"[0-9A-Za-z_.:/]+")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|[0-9]+")
 _DIGITS = re.compile(r"[0-9A-Za-z_]+")
@@ -59,10 +56,9 @@ def parse(text: str) -> Expr:
     return _Parser(text).whole()
 
 
-class _Parser:
+class _Parser(Scanner):
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.at = 0
+        super().__init__(text)
         self.depth = 0
 
     def whole(self) -> Expr:
@@ -125,7 +121,7 @@ class _Parser:
     # Paths
 
     def path(self) -> Path:
-        name = _NAME.match(self.text, self.at)
+        name = NAME.match(self.text, self.at)
         if name is None:
             hint = "a field begins with a struct's name, like sk_buff.mark"
             self.fail("expected a field", hint=hint)
@@ -156,7 +152,7 @@ class _Parser:
             inverted = self.next_is("~")
             self.at += inverted
             start = self.at
-            if not inverted and _NAME.match(self.text, start):
+            if not inverted and NAME.match(self.text, start):
                 self.fail("a cast needs a mask before it", hint="keep all bits with :~0x0:TYPE")
             mask = Mask(self.number("a mask"), inverted)
             if not mask.value and not inverted:
@@ -167,7 +163,7 @@ class _Parser:
         return Step(name, tuple(indexes), mask, cast)
 
     def name(self, what: str) -> str:
-        match = _NAME.match(self.text, self.at)
+        match = NAME.match(self.text, self.at)
         if match is None:
             self.fail(f"expected {what}")
         self.at = match.end()
@@ -222,7 +218,7 @@ class _Parser:
         return literal
 
     def literal(self, word: str, start: int) -> Literal:
-        if _NAME.fullmatch(word):
+        if NAME.fullmatch(word):
             return Name(word)
         value = self.digits(word, start)
         if value is not None:
@@ -233,7 +229,7 @@ class _Parser:
             network = ipaddress.ip_network(word, strict=False)
             address = ipaddress.ip_address(word.partition("/")[0])
         except ValueError:
-            self.fail(f"`{_shown(word)}` is no value: no number, name or address", start)
+            self.fail(f"`{printable(word)}` is no value: no number, name or address", start)
         if network.network_address != address:
             right = str(network)
             self.fail(f"{word} has bits set behind its prefix", start, f"for the network write {right}")
@@ -281,44 +277,3 @@ class _Parser:
         if code is None:
             self.fail("unknown escape in a string", at - 1, r"escapes: \\ \" \' \a \b \n \r \t \xHH")
         return int(code[1], 16), code.end()
-
-    # Places
-
-    def next_is(self, sign: str) -> bool:
-        return self.text.startswith(sign, self.at)
-
-    def sign(self, sign: str) -> bool:
-        """Go behind a sign, if it is next."""
-        if not self.next_is(sign):
-            return False
-        self.skip(self.at + len(sign))
-        return True
-
-    def keyword(self, word: str) -> bool:
-        match = _NAME.match(self.text, self.at)
-        if match is None or match[0] != word:
-            return False
-        self.skip(match.end())
-        return True
-
-    def blanks(self) -> None:
-        self.skip(self.at)
-
-    def skip(self, to: int) -> None:
-        match = _BLANKS.match(self.text, to)
-        self.at = match.end() if match else to
-
-    def fail(self, sentence: str, at: int | None = None, hint: str = "") -> NoReturn:
-        """Raise the error, with the expression and a caret below the place (here by default)."""
-        at = self.at if at is None else at
-        start = max(0, at - _SHOWN // 2)
-        shown = _shown(self.text[start : start + _SHOWN])
-        before = "..." if start else ""
-        after = "..." if start + _SHOWN < len(self.text) else ""
-        caret = " " * (len(before) + at - start) + "^"
-        place = f"  {before}{shown}{after}\n  {caret}"
-        raise UsageError(f"field filter, character {at + 1}: {sentence}\n{place}", hint)
-
-
-def _shown(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from made_structs import STRUCTS, Arr, Bits, Enum, Int, Ptr, Ref, Type
-from oracle import WORDS, Image, checked, number, root, walk
+from oracle import WORDS, Image, checked, number, pointer, root, walk
 
 from fyke.filters.fields.tree import (
     ORDERINGS,
@@ -56,7 +56,6 @@ NUMBERS = (
     0x80000000,
     0xFFFFFFFF,
 )
-V4 = ("10.0.0.1", "10.0.0.2", "10.1.2.3", "192.168.1.1", "255.255.255.255", "0.0.0.0")
 
 
 class Samples:
@@ -94,6 +93,8 @@ class Samples:
         self.image.result = r.choice((0, 1, -1, -12, 1 << 62, -(1 << 63)))
 
     def _address(self, good: list[int]) -> int:
+        if self.random.random() < 0.07:
+            return 0
         bad = (
             0,
             8,
@@ -212,23 +213,35 @@ class Samples:
             case Ptr(Int("char")) if r.random() < 0.8:
                 return self._bytes(path, lambda: Text(r.choice(STRINGS)))
             case Ptr(Int("unsigned char")) if r.random() < 0.7:
-                return self._bytes(path, self._mac)
+                return self._bytes(path, lambda: Address(self._there(path, 6), 48))
             case Arr(Int(_, 1), 8):
-                if path.steps[-1].name == "tail":
-                    return self._bytes(path, self._mac)
-                return self._bytes(path, self._mac, ranges=True)
+                return self._bytes(path, lambda: Address(self._there(path, 6), 48), ranges=True)
             case Arr(Int(_, 1), 4):
-                return self._bytes(path, self._v4)
+                return self._bytes(path, lambda: self._prefix(self._there(path, 4)))
             case Arr(Int(_, 1 | 4), 16 | 4):
-                return self._bytes(path, self._v6)
+                return self._bytes(path, lambda: self._prefix(self._there(path, 16)))
             case Arr(of, length):
                 index = r.randrange(length)
                 last = path.steps[-1]
                 path = Path(path.root, (*path.steps[:-1], Step(last.name, (index,))))
                 return self._term(path, of)
             case Int(_, 4, _, "__be32") if r.random() < 0.6:
-                return self._bytes(path, self._v4)
+                return self._bytes(path, lambda: self._prefix(self._there(path, 4)))
         return self._numbers(path, self._now(path), kind, path.steps[-1].name)
+
+    def _there(self, path: Path, size: int) -> bytes:
+        """Bytes that are there half of the time, so that comparisons are true now and then."""
+        r = self.random
+        try:
+            struct = "task_struct" if path.root == "current" else path.root
+            bits, kind, _ = walk(path, 8 * checked(root(path.root, self.image)), Ref(struct), self.image)
+            at = pointer(self.image, bits // 8) if isinstance(kind, Ptr) else bits // 8
+            found = bytearray(self.image.read(at, size))
+        except LookupError:
+            return r.randbytes(size)
+        if r.random() < 0.4:
+            found[r.randrange(size)] ^= 1 << r.randrange(8)
+        return bytes(found)
 
     def _now(self, path: Path) -> int:
         """What is there, so that comparisons are true now and then."""
@@ -261,16 +274,18 @@ class Samples:
 
         operator = r.choice(("", "==", "!=", *ORDERINGS, *SETS))
         if operator in SETS:
-            items = [self._range(value()) if r.random() < 0.3 else value() for _ in range(r.randint(1, 4))]
+            items = [
+                self._range(value(), high) if r.random() < 0.3 else value() for _ in range(r.randint(1, 4))
+            ]
             return Term(path, operator, tuple(items))
         return Term(path, operator, (value(),) if operator else ())
 
-    def _range(self, literal: Literal) -> Literal | Range:
-        if not isinstance(literal, Number):
+    def _range(self, literal: Literal, high: int) -> Literal | Range:
+        """A range that begins or ends at a number, or near it."""
+        if not isinstance(literal, Number) or not 2 < literal.value < high - 2:
             return literal
-        return (
-            Range(Number(literal.value - self.random.randrange(3)), literal) if literal.value > 2 else literal
-        )
+        below, above = self.random.choice(((0, 1), (1, 0), (0, 0), (2, 2)))
+        return Range(Number(literal.value - below), Number(literal.value + above))
 
     def _bytes(self, path, value, ranges: bool = False) -> Term:  # type: ignore[no-untyped-def]
         operator = self.random.choice(("==", "!=", *SETS))
@@ -280,22 +295,6 @@ class Samples:
             low, high = sorted(values, key=lambda address: address.value)
             values = (Range(low, high),)
         return Term(path, operator, values)
-
-    def _mac(self) -> Address:
-        strings = [region[:6] for region in self.image.regions.values() if len(region) >= 6]
-        return Address(self.random.choice([bytes(6), *strings]), 48)
-
-    def _v4(self) -> Address:
-        return self._prefix(bytes(map(int, self.random.choice(V4).split("."))))
-
-    def _v6(self) -> Address:
-        found = [
-            content[a : a + 16]
-            for content in self.image.regions.values()
-            for a in (16, 48)
-            if len(content) > 64
-        ]
-        return self._prefix(self.random.choice([bytes(15) + b"\1", *found]))
 
     def _prefix(self, value: bytes) -> Address:
         width = 8 * len(value)

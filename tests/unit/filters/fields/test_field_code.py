@@ -79,6 +79,8 @@ def test_only_addresses_of_the_kernel_are_read() -> None:
         _, reads = run("sk_buff.dev.ifindex == 0", image(skb_of(address)))
         assert reads == [(AT + 8, 8)]
     assert run("sk_buff.mark", image(sk_buff=5))[1] == []
+    for address in (1 << 63, (1 << 64) - 4096):
+        assert run("sk_buff.mark", image(sk_buff=address))[1] == [(address + 32, 4)]
 
 
 def test_a_root_alone_is_its_address() -> None:
@@ -140,7 +142,7 @@ def test_code_that_has_no_room_is_refused_with_its_size() -> None:
     fits = "sk_buff.mark in {%s}"
     many = ", ".join(str(2 * n) for n in range(4060))
     assert len(compiled(fits % many)[0]) <= MAX_INSNS
-    with pytest.raises(UsageError, match=r"too long: 1 terms make \d{4} instructions, 4094 fit"):
+    with pytest.raises(UsageError, match=r"too long: its term makes \d{4} instructions, 4094 fit"):
         compiled(fits % ", ".join(str(2 * n) for n in range(4200)))
-    with pytest.raises(UsageError, match="too long: 1 terms make more than 32767 instructions"):
+    with pytest.raises(UsageError, match="too long: its term makes more than 32767 instructions"):
         compiled(fits % ", ".join(str(2 * n) for n in range(40000)))

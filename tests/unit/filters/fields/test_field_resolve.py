@@ -52,6 +52,10 @@ def test_a_cast_takes_the_masked_address() -> None:
     assert one("sk_buff.private:~0x0:nf_conn.mark").follows == (r.Follow(64),)
 
 
+def test_a_mask_is_for_one_pointer() -> None:
+    assert one("sock.sk_owner:~0x7.pid").follows == (r.Follow(80, (1 << 64) - 8), r.Follow(0))
+
+
 def test_numbers_of_members_in_network_order_are_meant_in_it() -> None:
     assert one("sk_buff.protocol == 0x800").reading == r.NumberAt(40, 2, 16, swapped=True)
     assert one("sk_buff.protocol == ETH_P_IP").intervals == (r.Interval(0x800, 0x800),)
