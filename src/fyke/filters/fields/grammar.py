@@ -41,6 +41,7 @@ from fyke.filters.fields.tree import (
 KEYWORDS = ("and", "or", "not", "in")
 MAX_STRING_BYTES = 31
 _MAX_NESTING = 64
+_MAX_TERMS, _MAX_STEPS = 1000, 32  # more than fit into a program, or than anybody means
 _MAX_DIGITS = 80  # more than a 64-bit number has in any base; no user's text makes Python count for long
 
 _WORD = re.compile(r"[0-9A-Za-z_.:/]+")
@@ -60,6 +61,7 @@ class _Parser(Scanner):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.depth = 0
+        self.terms = 0
 
     def whole(self) -> Expr:
         self.blanks()
@@ -67,7 +69,8 @@ class _Parser(Scanner):
             raise UsageError("the field filter is empty", "for example -m 'sk_buff.mark == 1'")
         expr = self.any_of()
         if self.at < len(self.text):
-            self.fail("expected `and`, `or` or the end")
+            hint = "pointers are followed by `.` too" if self.next_is("->") else ""
+            self.fail("expected `and`, `or` or the end", hint=hint)
         return expr
 
     def any_of(self) -> Expr:
@@ -102,6 +105,9 @@ class _Parser(Scanner):
         return expr
 
     def term(self) -> Term:
+        self.terms += 1
+        if self.terms > _MAX_TERMS:
+            self.fail(f"more than {_MAX_TERMS} terms", hint="a set is one term: sk_buff.mark in {1, 5, 7-9}")
         path = self.path()
         start = self.at
         negated = self.keyword("not")
@@ -132,6 +138,8 @@ class _Parser(Scanner):
         while self.next_is("."):
             self.at += 1
             steps.append(self.step())
+            if len(steps) > _MAX_STEPS:
+                self.fail(f"more than {_MAX_STEPS} members on one path")
         if self.next_is("[") or self.next_is(":"):
             self.fail(f"`{self.text[self.at]}` comes after a member, not after {name[0]}")
         self.blanks()

@@ -107,13 +107,13 @@ PIECES = (
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(trees)
 def test_what_is_printed_parses_to_the_same_tree(tree: And | Or | Not | Term) -> None:
     assert parse(str(tree)) == tree
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join) | st.text(max_size=30))
 def test_any_text_is_a_tree_or_a_usage_error(text: str) -> None:
     try:
@@ -223,6 +223,9 @@ def test_sets_have_ranges() -> None:
         (65 * "(" + "s.a" + 65 * ")", 65, "more than 64 levels"),
         (3000 * "not " + "s.a", 257, "more than 64 levels"),
         ("and", 1, "expected a field"),
+        ("s->a", 2, "expected `and`, `or` or the end"),
+        (1001 * "s.a or " + "s.a", 7001, "more than 1000 terms"),
+        ("s" + 33 * ".a", 68, "more than 32 members on one path"),
     ],
 )
 def test_mistakes_are_shown_where_they_are(text: str, place: int, sentence: str) -> None:
