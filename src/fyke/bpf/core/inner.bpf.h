@@ -95,7 +95,8 @@ static __always_inline int step_over_gre(struct outer_cursor *o)
 {
 	__u8 header[4];
 
-	if (!read_outer(o, header, sizeof(header)) || header[1] & 7) /* version 1 is PPTP's */
+	/* Version 1 is PPTP's; with the routing of RFC 1701 no length is known, and the kernel drops it. */
+	if (!read_outer(o, header, sizeof(header)) || header[0] & 0x40 || header[1] & 7)
 		return -1;
 	/* checksum, key and sequence number have four bytes each */
 	o->at += 4 + (header[0] >> 7) * 4 + (header[0] >> 5 & 1) * 4 + (header[0] >> 4 & 1) * 4;
