@@ -42,6 +42,9 @@ EXPRESSIONS = (
     "vlan 4095 and icmp",
     "vlan and vlan and ip",
     "not vlan",
+    "vlan and ether[14:2] & 0xf000 > 0x6000",
+    "vlan and len > 98",
+    "vlan and less 60",
     "icmp or vlan",
     "ip[100] == 0",
     "ip proto 1 and ip[20 + 8:4] != 7",
@@ -176,6 +179,16 @@ def test_recordings(expression: str) -> None:
             assert judge.mask(batch).tolist() == [oracle.matches(row) for row in batch.to_pylist()]
     assert judge.matched
     assert judge.warnings() == []
+
+
+def test_a_part_of_a_batch_without_any_null() -> None:
+    """Its columns are views into buffers that begin with other packets."""
+    rows = [row_of(packet["data"], packet["len"]) for packet in recorded()]
+    oracle, judge = Libpcap("icmp"), EventFilter(compile_packet_filter("icmp"))
+    expected = [oracle.matches(row) for row in rows]
+    batch = batch_of(rows)
+    for start in range(len(rows)):
+        assert judge.mask(batch.slice(start, 9)).tolist() == expected[start : start + 9]
 
 
 def test_each_distinct_packet_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
