@@ -53,6 +53,7 @@ class ImageRun:
 
     def __init__(self, without: tuple[str, ...] = (), **options: Any) -> None:
         usual: dict[str, Any] = {"probes": (f"tp:{RX}",), "collectors": ("skb", "ns", "dev")}
+        usual["buffer_bytes"] = 1 << 16  # each run empties the rings; large ones take long to make
         planned = plan(**usual | options)
         assert planned.probes[0].mechanism == "raw_tracepoint", "no other kind can be run by hand"
         view = _without(without) if without else kernel()
