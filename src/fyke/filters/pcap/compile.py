@@ -14,8 +14,11 @@ from fyke.filters.pcap.place import Token, find_place, pointed, tokens
 SNAPLEN = 262_144  # what a matching program returns, as tcpdump's does
 
 # libpcap's optimiser takes time with the third power of the size: a second or two at the limit.
-MAX_TEXT = 8_192
-MAX_UNOPTIMISED = 8_192
+MAX_TEXT = 4_096
+MAX_UNOPTIMISED = 6_000
+
+REJECTS_ALL = "expression rejects all packets"  # libpcap's optimiser on expressions that can't be true
+LINK_LAYER = "ether|link|fddi|tr|wlan|ppp|slip"  # what takes `[...]` and means the link layer
 
 GRAMMAR_HINT = "pcap-filter(7) has the language"
 
@@ -106,13 +109,14 @@ def _worth_optimising(text: str) -> bool:
 
 def _compile_raw(text: str) -> tuple[Program | None, str]:
     """Return the program for packets without a link-layer header, or the reason why there is none."""
-    accessor = re.search(r"\b(ether|link)\s*\[", text)
+    accessor = re.search(rf"\b({LINK_LAYER})\s*\[", text)
     if accessor:  # libpcap would read the network header instead, and match by chance
         return None, f"`{accessor[1]}[...]` reads the link-layer header"
     try:
         return _compiled(text, "RAW", optimise=True), ""
     except Refused as refused:
-        return None, refused.reason
+        nothing = refused.reason == REJECTS_ALL
+        return None, "no packet without a link-layer header can match" if nothing else refused.reason
 
 
 def _compiled(text: str, link: str, *, optimise: bool) -> Program:
@@ -137,7 +141,7 @@ def _reason(text: str) -> str | None:
 
 
 def _error(text: str, reason: str) -> UsageError:
-    if reason == "expression rejects all packets":
+    if reason == REJECTS_ALL:
         return UsageError(
             "no packet can match this packet filter", "its terms contradict each other: " + text.strip()
         )

@@ -61,16 +61,17 @@ def find_place(text: str, reason: str, reason_of: ReasonOf) -> Token | None:
     reason_of: says why another expression isn't accepted; None: it is.
     """
     words = tokens(text)
-    named = re.match("unknown .*'(.+)'", reason)
+    named = re.match("unknown .*['\"](.+)['\"]", reason)
     if named:
         return next((word for word in words if word.text == named[1]), None)
     if len(text) > MAX_SEARCHED:
         return None
     reasons = {reason, "syntax error", "syntax error in filter expression"}
+    texts = [_without_lookup(word.text, reason_of) for word in words]
     low, high = 0, len(words) + 1  # the first `low` words are right; there is no telling of `high`
     while high - low > 1:
         count = (low + high) // 2
-        if _may_go_on(words[:count], reasons, reason_of):
+        if _may_go_on(texts[:count], reasons, reason_of):
             low = count
         else:
             high = count
@@ -89,22 +90,22 @@ def pointed(text: str, place: Token | None) -> str:
     return f", {where}:\n  {line[cut : cut + 100]}\n  {' ' * (column - cut)}^"
 
 
-def _may_go_on(words: list[Token], reasons: set[str], reason_of: ReasonOf) -> bool:
+def _may_go_on(words: list[str], reasons: set[str], reason_of: ReasonOf) -> bool:
     """Return whether the expression could go on after these words without one of the reasons against it."""
     opened = _opened(words)
     if opened is None:
         return False
-    begun = " ".join(_without_lookup(word.text) for word in words)
+    begun = " ".join(words)
     return any(reason_of(begun + rest) not in reasons for rest in _rests(opened))
 
 
-def _opened(words: list[Token]) -> list[str] | None:
+def _opened(words: list[str]) -> list[str] | None:
     """Return the brackets that are still open; None when they don't match."""
     opened: list[str] = []
     for word in words:
-        if word.text in _CLOSING:
-            opened.append(word.text)
-        elif word.text in _CLOSING.values() and (not opened or _CLOSING[opened.pop()] != word.text):
+        if word in _CLOSING:
+            opened.append(word)
+        elif word in _CLOSING.values() and (not opened or _CLOSING[opened.pop()] != word):
             return None
     return opened
 
@@ -118,12 +119,15 @@ def _rests(opened: list[str]) -> Iterator[str]:
             yield " ".join(["", head, *closing[:inner], "= 1", *closing[inner:]])
 
 
-def _without_lookup(word: str) -> str:
-    """Return a word, or in place of what may be a host's name one that needs no DNS."""
-    if not re.fullmatch(r"[A-Za-z][-_A-Za-z0-9]*\.[-_.A-Za-z0-9]*[A-Za-z]", word):
+def _without_lookup(word: str, reason_of: ReasonOf) -> str:
+    """Return a word, or in place of what may be a host's name one that needs no DNS.
+
+    Services and protocols are looked up in files; words of the language aren't names.
+    """
+    if not word[0].isalpha() or not (reason_of(f"port {word}") or "").startswith("unknown port"):
         return word
     try:
-        socket.getservbyname(word)
+        socket.getprotobyname(word)
     except OSError:
         return "localhost"
     return word
