@@ -59,8 +59,13 @@ NUMBERS = (
 
 
 class Samples:
-    def __init__(self, seed: int) -> None:
+    """Memory from `base` on, with nothing at `nowhere`. Not any_task: the current task is never looked at."""
+
+    def __init__(
+        self, seed: int, base: int = BASE, nowhere: int = BASE - PAGE, any_task: bool = True
+    ) -> None:
         self.random = random.Random(seed)
+        self.base, self.nowhere, self.any_task = base, nowhere, any_task
         self.image = Image()
         self.objects: dict[str, list[int]] = {}
         self._fill()
@@ -68,7 +73,7 @@ class Samples:
     # Memory
 
     def _fill(self) -> None:
-        r, at = self.random, BASE
+        r, at = self.random, self.base
         for name in STRUCTS:
             self.objects[name] = [at + n * PAGE for n in range(2)]
             at += 2 * PAGE
@@ -89,6 +94,8 @@ class Samples:
         for name in ARGUMENTS:
             if r.random() < 0.6:
                 self.image.roots[name] = self._address(self.objects[name])
+        if not self.any_task:
+            self.image.roots["task_struct"] = r.choice(self.objects["task_struct"])
         self.image.current = r.choice(self.objects["task_struct"])
         self.image.result = r.choice((0, 1, -1, -12, 1 << 62, -(1 << 63)))
 
@@ -102,7 +109,7 @@ class Samples:
             (1 << 64) - 12,
             (1 << 64) - 4095,
             (1 << 64) - 4096,
-            BASE - PAGE,
+            self.nowhere,
             1 << 63,
         )
         return self.random.choice(good if self.random.random() < 0.85 else bad)
@@ -162,7 +169,7 @@ class Samples:
 
     def term(self) -> Term:
         r = self.random
-        start = r.choice((*ARGUMENTS, "current", "retval"))
+        start = r.choice((*ARGUMENTS, "retval", *(("current",) if self.any_task else ())))
         if start == "retval":
             return self._numbers(Path(start), self.image.result, Int("long", 8, True), "")
         if r.random() < 0.1:
