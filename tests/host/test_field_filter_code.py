@@ -32,7 +32,7 @@ from field_samples import Samples  # type: ignore[import-not-found]
 from made_structs import MadeTypes  # type: ignore[import-not-found]
 from oracle import holds  # type: ignore[import-not-found]
 
-VIEW = FieldView()
+VIEW = FieldView(roots=0, result=32, has_result=40, loaded=48)
 VIEW_BYTES = VIEW.loaded + 64
 IMAGE_BYTES = 1 << 18
 
@@ -48,7 +48,8 @@ def test_expressions() -> None:
                 with loaded(expr, types) as (run, names):
                     roots = [samples.image.roots.get(name, 0) for name in names]
                     roots += [0] * (MAX_ROOTS - len(roots))
-                    found = run(*roots, samples.image.result & (1 << 64) - 1)
+                    result = samples.image.result
+                    found = run(*roots, (result or 0) & (1 << 64) - 1, result is not None)
             except UsageError as error:
                 if "structures" in error.message:  # more roots than there is room for
                     continue
@@ -88,7 +89,7 @@ def made(seed: int, image: Image) -> Samples:
         ("current.nsproxy.net_ns.loopback_dev.dev_addr == 00:00:00:00:00:00", True),
         ("current.nsproxy.net_ns.loopback_dev.flags:0x8", True),  # IFF_LOOPBACK
         ("current.nsproxy.net_ns.loopback_dev.qdisc:~0x0:Qdisc.flags:~0x0 >= 0", True),
-        ("net_device == 0 and sk_buff == 0 and retval == 0", True),
+        ("net_device == 0 and sk_buff == 0 and not retval == 0", True),
         ("net_device.ifindex >= 0 or sk_buff.mark != 1 or nf_conn.mark != 1", False),
     ],
 )
@@ -108,7 +109,7 @@ def test_the_current_task(expression: str, expected: bool) -> None:
 
 @contextmanager
 def loaded(expr: Expr, types: Types) -> Iterator[tuple[ProgramRun, tuple[str, ...]]]:
-    """Load a filter: what runs it on (roots..., return value), and the names of its roots."""
+    """Load a filter: what runs it on (roots..., return value, whether it is one), and its roots' names."""
     resolved = resolve(expr, types)
     code = encode([*caller(), Insn(EXIT), *lower_fields(resolved, VIEW)])
     fd = bpf.prog_load(bpf.PROG_TYPE_RAW_TRACEPOINT, code)
@@ -119,9 +120,9 @@ def loaded(expr: Expr, types: Types) -> Iterator[tuple[ProgramRun, tuple[str, ..
 
 
 def caller() -> list[Insn]:
-    """Return code that calls what follows its end; its arguments are the roots and the return value."""
+    """Return code that calls what follows its end; its arguments are what is in the view."""
     code = Assembler()
-    places = [*range(VIEW.roots, VIEW.roots + 8 * MAX_ROOTS, 8), VIEW.result]
+    places = [*range(VIEW.roots, VIEW.roots + 8 * MAX_ROOTS, 8), VIEW.result, VIEW.result + 8]
     for number, at in enumerate(places):
         code.load(Reg.R2, Reg.R1, 8 * number, 8)
         code.store(Reg.R10, at - VIEW_BYTES, Reg.R2, 8)

@@ -83,6 +83,11 @@ class _Lowering(Reader):
 
     def term(self, term: r.FieldTerm, yes: Label, no: Label, after: Label) -> None:
         if term.root == r.RESULT:
+            if self.view.has_result is None:
+                self.go(no, after)
+                return
+            self.code.load(ADDRESS, VIEW, self.view.has_result, 8)
+            self.code.branch("eq", ADDRESS, 0, no)
             self.code.load(ADDRESS, VIEW, self.view.result, 8)
         else:
             self.root(self.resolved.root(term.root))

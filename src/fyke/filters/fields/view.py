@@ -16,8 +16,12 @@ class FieldView:
 
     `roots[i]` is the argument of type `struct ROOT *` for the filter's i-th root, 0 when the probe has none;
     the code may put there what it found instead. `loaded`, 8-byte aligned, is where memory is read to.
+
+    `result` is a return value where the member `u64 has_result` isn't 0. Elsewhere terms about it are false,
+    as they always are with a view that has no such member (None).
     """
 
     roots: int = 0
     result: int = 32
     loaded: int = 40
+    has_result: int | None = None

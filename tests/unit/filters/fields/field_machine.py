@@ -8,7 +8,8 @@ from fyke.filters.asm import CALL, CONDITIONS, EXIT, JMP, JMP32, OPERATIONS, SIZ
 from fyke.filters.fields.view import FieldView
 
 VIEW = 0x7F00_0000_0000  # where R1 points; no address of the kernel
-VIEW_BYTES = 104
+LAYOUT = FieldView(roots=0, result=32, has_result=40, loaded=48)
+VIEW_BYTES = LAYOUT.loaded + 64
 ALL = (1 << 64) - 1
 _OPERATION = {code: name for name, code in OPERATIONS.items()}
 _CONDITION = {code: name for name, code in CONDITIONS.items()}
@@ -36,20 +37,18 @@ _TEST: dict[str, Callable[[int, int], bool]] = {
 class Machine:
     """One run. `read(address, size)` gives the kernel's bytes, or raises LookupError."""
 
-    def __init__(
-        self, read: Callable[[int, int], bytes], current: int, view: FieldView | None = None
-    ) -> None:
+    def __init__(self, read: Callable[[int, int], bytes], current: int) -> None:
         self.read = read
         self.current = current
-        self.view = view or FieldView()
         self.reads: list[tuple[int, int]] = []
         self.bytes: list[int | None] = [None] * VIEW_BYTES
 
-    def run(self, code: list[Insn], roots: list[int], result: int) -> int:
+    def run(self, code: list[Insn], roots: list[int], result: int | None) -> int:
         for slot in range(4):
             address = roots[slot] if slot < len(roots) else 0
-            self.put(self.view.roots + 8 * slot, address.to_bytes(8, "little"))
-        self.put(self.view.result, (result & ALL).to_bytes(8, "little"))
+            self.put(LAYOUT.roots + 8 * slot, address.to_bytes(8, "little"))
+        self.put(LAYOUT.result, ((result or 0) & ALL).to_bytes(8, "little"))
+        self.put(LAYOUT.result + 8, int(result is not None).to_bytes(8, "little"))
         self.regs: list[int | None] = [None] * 11
         self.regs[1] = VIEW
         at = 0
@@ -124,7 +123,7 @@ class Machine:
             return
         value = self.value(insn.src) if insn.op & 7 == 3 else insn.imm & ALL
         at = self.place(self.value(insn.dst) + insn.off, size)
-        assert at < self.view.result, "only roots are written"
+        assert at < LAYOUT.result, "only roots are written"
         self.put(at, (value & (1 << 8 * size) - 1).to_bytes(size, "little"))
 
     def place(self, address: int, size: int) -> int:
@@ -150,7 +149,7 @@ class Machine:
         """bpf_probe_read_kernel (113) and bpf_probe_read_kernel_str (115)."""
         to, size, address = (self.value(register) for register in (1, 2, 3))
         at = to - VIEW
-        assert self.view.loaded <= at <= VIEW_BYTES - size
+        assert LAYOUT.loaded <= at <= VIEW_BYTES - size
         assert size > 0
         self.reads.append((address, size))
         if helper == 113:

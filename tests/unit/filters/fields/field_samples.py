@@ -97,7 +97,7 @@ class Samples:
         if not self.any_task:
             self.image.roots["task_struct"] = r.choice(self.objects["task_struct"])
         self.image.current = r.choice(self.objects["task_struct"])
-        self.image.result = r.choice((0, 1, -1, -12, 1 << 62, -(1 << 63)))
+        self.image.result = r.choice((None, 0, 1, -1, -12, 1 << 62, -(1 << 63)))
 
     def _address(self, good: list[int]) -> int:
         if self.random.random() < 0.07:
@@ -171,7 +171,7 @@ class Samples:
         r = self.random
         start = r.choice((*ARGUMENTS, "retval", *(("current",) if self.any_task else ())))
         if start == "retval":
-            return self._numbers(Path(start), self.image.result, Int("long", 8, True), "")
+            return self._numbers(Path(start), self.image.result or 0, Int("long", 8, True), "")
         if r.random() < 0.1:
             return self._numbers(Path(start), root(start, self.image), Ptr(None), "")
         steps: list[Step] = []

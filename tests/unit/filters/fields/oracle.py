@@ -41,7 +41,7 @@ class Image:
 
     regions: dict[int, bytes] = field(default_factory=dict)
     roots: dict[str, int] = field(default_factory=dict)
-    result: int = 0
+    result: int | None = None
     current: int = 0
 
     def read(self, address: int, size: int) -> bytes:
@@ -113,6 +113,8 @@ def root(name: str, image: Image) -> int:
 def term(one: Term, image: Image) -> bool:
     path = one.path
     if path.root == "retval":
+        if image.result is None:
+            raise Unreadable("there is none")
         return compare(one, image.result, "", Int("long", 8, True), image)
     start = root(path.root, image)
     if not path.steps:

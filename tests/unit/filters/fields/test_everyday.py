@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from field_machine import Machine
+from field_machine import LAYOUT, Machine
 from field_samples import Samples
 from made_structs import MadeTypes
 from oracle import checked, pointer, root
@@ -15,7 +15,7 @@ from oracle import checked, pointer, root
 from fyke.errors import Unsupported, UsageError
 from fyke.filters.fields import everyday
 from fyke.filters.fields.grammar import parse
-from fyke.filters.fields.lower import FieldView, lower_fields
+from fyke.filters.fields.lower import lower_fields
 from fyke.filters.fields.resolve import resolve
 from fyke.kernel import netns, tasks
 
@@ -29,7 +29,7 @@ def run(expression: str, samples: Samples) -> bool:
     image = samples.image
     machine = Machine(image.read, image.current)
     roots = [image.roots.get(name, 0) for name in found.roots]
-    return bool(machine.run(lower_fields(found, FieldView()), roots, 0))
+    return bool(machine.run(lower_fields(found, LAYOUT), roots, 0))
 
 
 def number(samples: Samples, address: int) -> int | None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from field_machine import Machine, unreachable
+from field_machine import LAYOUT, Machine, unreachable
 from field_samples import BASE, Samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +20,7 @@ TYPES = MadeTypes()
 
 def compiled(text: str) -> tuple[list[Insn], tuple[str, ...]]:
     found = resolve(parse(text), TYPES)
-    return lower_fields(found, FieldView()), found.roots
+    return lower_fields(found, LAYOUT), found.roots
 
 
 def run(text: str, image: Image) -> tuple[bool, list[tuple[int, int]]]:
@@ -43,7 +43,7 @@ def test_code_says_what_an_evaluation_of_the_tree_says(seed: int) -> None:
             if "structures" in error.message:  # more roots than there is room for
                 continue
             raise
-        code = lower_fields(found, FieldView())
+        code = lower_fields(found, LAYOUT)
         assert not unreachable(code)
         machine = Machine(samples.image.read, samples.image.current)
         roots = [samples.image.roots.get(name, 0) for name in found.roots]
@@ -136,6 +136,15 @@ def test_the_return_value_is_signed() -> None:
     there = image()
     there.result = -12
     assert run("retval < 0 and retval == -12 and retval >= -4095 and retval not in {0-5}", there)[0]
+
+
+def test_where_nothing_returns_no_return_value_is_compared() -> None:
+    for expression in ("retval == 0", "retval != 0", "retval", "retval < 1 and not sk_buff.mark"):
+        assert run(expression, image())[0] is False
+        assert run(f"not ({expression})", image())[0] is True
+        without = lower_fields(resolve(parse(expression), TYPES), FieldView())
+        assert not unreachable(without)
+        assert not any(insn.op == 0x79 and insn.off == FieldView().result for insn in without)
 
 
 def test_code_that_has_no_room_is_refused_with_its_size() -> None:
