@@ -130,8 +130,7 @@ def test_the_end_of_memory(image: Image) -> None:
 def at_the_end(image: Image, content: bytes, behind: int, tail: int = 0) -> tuple[int, int]:
     """Put a packet where the image ends; return its skb and where it starts."""
     start = image.unmapped - behind - len(content)
-    at = start - image.address
-    image._memory[at : at + len(content)] = content
+    image.write_bytes(start, content)
     head = start - HEADROOM
     length = tail or len(content)
     where = {"mac_header": HEADROOM, "network_header": HEADROOM + 14, "tail": HEADROOM + length}
