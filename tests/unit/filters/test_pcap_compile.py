@@ -237,3 +237,5 @@ def test_filter_files_that_cant_be_read(tmp_path: Path) -> None:
             read_filter_file(file)
     with pytest.raises(UsageError, match="Is a directory"):
         read_filter_file(tmp_path)
+    with pytest.raises(UsageError, match="more than 65,536 bytes"):
+        read_filter_file("/dev/zero")

@@ -230,17 +230,22 @@ def test_the_head_fits_its_room() -> None:
 
 
 def test_lengths_are_checked_once() -> None:
-    """What was loaded on every way to an instruction isn't checked there: three checks for all loads."""
-    code = Assembler()
-    lower(
-        compile_packet_filter("src net 10 and dst net 10 and ip[9] = 6").ethernet,
-        PacketView(),
-        code,
-        variable_stack_reads=True,
+    """What was loaded on every way to an instruction isn't checked there."""
+    assert length_checks(program((LD_W_ABS, 30), (LD_H_ABS, 12), (LD_W_ABS, 30), (RET_A, 0))) == [34]
+    assert length_checks(program((LD_H_ABS, 12), (LD_B_ABS, 13), (LD_B_ABS, 23), (RET_A, 0))) == [14, 24]
+    both_ways = (
+        *program((LD_B_ABS, 0)),
+        ClassicInsn(0x15, 0, 1, 7),
+        *program((LD_B_ABS, 50), (LD_B_ABS, 20), (RET_A, 0)),
     )
-    checks = [insn for insn in code.finish() if insn.op == 0xA6 and insn.dst == 9]
-    assert sorted(insn.imm for insn in checks) == sorted({insn.imm for insn in checks})
-    assert len(checks) <= 3
+    assert length_checks(both_ways) == [1, 21, 51]
+
+
+def length_checks(of: Program) -> list[int]:
+    """Return the lengths that the code compares the packet's with."""
+    code = Assembler()
+    lower(of, PacketView(), code, variable_stack_reads=True)
+    return sorted(insn.imm for insn in code.finish() if insn.op == 0xA6 and insn.dst == 9)
 
 
 def test_common_filters_need_no_help() -> None:

@@ -14,6 +14,7 @@ from fyke.filters.pcap.place import Token, find_place, pointed, tokens
 SNAPLEN = 262_144  # what a matching program returns, as tcpdump's does
 
 # libpcap's optimiser takes time with the third power of the size: a second or two at the limit.
+MAX_FILE_BYTES = 65_536  # with its comments
 MAX_TEXT = 4_096
 MAX_UNOPTIMISED = 6_000
 
@@ -21,6 +22,7 @@ REJECTS_ALL = "expression rejects all packets"  # libpcap's optimiser on express
 LINK_LAYER = "ether|link|fddi|tr|wlan|ppp|slip"  # what takes `[...]` and means the link layer
 
 GRAMMAR_HINT = "pcap-filter(7) has the language"
+SHORTER = "`port 1 or 2`, portrange, net and byte accessors say much in little; or filter with fewer terms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ def compile_packet_filter(text: str) -> PacketFilter:
     """
     _check_text(text)
     try:
-        ethernet = _compiled(text, "EN10MB", optimise=_worth_optimising(text))
+        _check_size(_compiled(text, "EN10MB", optimise=False))
+        ethernet = _compiled(text, "EN10MB", optimise=True)
     except Refused as refused:
         raise _error(text, refused.reason) from None
     _check_program(text, ethernet)
@@ -71,13 +74,16 @@ def read_filter_file(path: str | Path) -> str:
     Raises UsageError when it can't be read.
     """
     try:
-        text = Path(path).read_bytes().decode()
+        with open(path, "rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise UsageError(f"the filter file {path} has more than {MAX_FILE_BYTES:,} bytes", SHORTER)
+        text = content.decode()
     except OSError as error:
         raise UsageError(f"can't read the filter file {path}: {error.strerror}") from None
     except ValueError:
-        raise UsageError(
-            f"the filter file {path} isn't text", "it holds one expression of pcap-filter(7)"
-        ) from None
+        hint = "it holds one expression of pcap-filter(7)"
+        raise UsageError(f"the filter file {path} isn't text", hint) from None
     return re.sub("#[^\n]*", "", text).strip()
 
 
@@ -95,16 +101,13 @@ def _check_text(text: str) -> None:
         raise UsageError(message, "expressions are written in ASCII")
 
 
-SHORTER = "`port 1 or 2`, portrange, net and byte accessors say much in little; or filter with fewer terms"
-
-
-def _worth_optimising(text: str) -> bool:
-    """Return True, having made sure that optimising won't take for ever."""
-    size = len(_compiled(text, "EN10MB", optimise=False))
-    if size > MAX_UNOPTIMISED:
-        message = f"the packet filter is too large: libpcap makes {size:,} cBPF instructions of it"
-        raise UsageError(f"{message}; at most {MAX_UNOPTIMISED:,} are taken", SHORTER)
-    return True
+def _check_size(unoptimised: Program) -> None:
+    """Refuse what would take too long to optimise."""
+    if len(unoptimised) > MAX_UNOPTIMISED:
+        sizes = (
+            f"{len(unoptimised):,} cBPF instructions before optimising; at most {MAX_UNOPTIMISED:,} are taken"
+        )
+        raise UsageError(f"the packet filter is too large: {sizes}", SHORTER)
 
 
 def _compile_raw(text: str) -> tuple[Program | None, str]:
@@ -143,7 +146,8 @@ def _reason(text: str) -> str | None:
 def _error(text: str, reason: str) -> UsageError:
     if reason == REJECTS_ALL:
         return UsageError(
-            "no packet can match this packet filter", "its terms contradict each other: " + text.strip()
+            "no packet can match this packet filter",
+            "its terms contradict each other: " + " ".join(text.split()),
         )
     return UsageError(
         f"packet filter: {reason}{pointed(text, find_place(text, reason, _reason))}", GRAMMAR_HINT
