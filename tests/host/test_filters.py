@@ -99,7 +99,7 @@ def test_vlan_means_the_tag_wherever_it_is() -> None:
     assert all(row["vlan_accel"] and row["vlan_accel"]["vid"] == 7 for row in one.rows)
     assert not [row for row in other.rows if ipv4_addresses(row)]
     # As in Retis and tcpdump, an expression without `vlan` doesn't mind a tag beside the bytes.
-    assert {row["dev"]["name"] for row in none.rows} >= {plain.b.dev, tagged.b.dev}
+    assert [row for row in none.at(RX, dev=plain.b.dev) if row["vlan_accel"]]
 
 
 def ipv4_addresses(row: Row) -> tuple[str, str] | None:
@@ -124,7 +124,8 @@ def test_an_inner_filter_sees_into_tunnels(kind: str) -> None:
         assert [p.data[:256] for p in theirs] == [
             row["packet"]["data"] for row in pings.at(RX, dev=pair.b.dev)
         ]
-        assert {row["dev"]["name"] for row in pings.rows} == {pair.a.dev, pair.b.dev}
+        # 5.10 leaves the outer packet's link-layer header in front of what it unwrapped from IPIP.
+        assert {row["dev"]["name"] for row in pings.rows} - {inside.b.dev} == {pair.a.dev, pair.b.dev}
         udp = filtered(run, inner="udp port 7777", packet=f"host {pair.a.v4}")
         assert udp.at(RX, dev=pair.b.dev)
         assert all(b"inside" in row["packet"]["data"] for row in udp.rows)
