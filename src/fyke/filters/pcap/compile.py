@@ -14,9 +14,9 @@ from fyke.filters.pcap.place import Token, find_place, pointed, tokens
 SNAPLEN = 262_144  # what a matching program returns, as tcpdump's does
 
 # libpcap's optimiser takes time with the third power of the size: a second or two at the limit.
-MAX_FILE_BYTES = 65_536  # with its comments
 MAX_TEXT = 4_096
 MAX_UNOPTIMISED = 6_000
+MAX_FILE_BYTES = 65_536  # with its comments
 
 REJECTS_ALL = "expression rejects all packets"  # libpcap's optimiser on expressions that can't be true
 LINK_LAYER = "ether|link|fddi|tr|wlan|ppp|slip"  # what takes `[...]` and means the link layer

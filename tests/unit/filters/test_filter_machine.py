@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from machine import Machine, Refused
+from machine import Machine
+from machine_checks import Refused
 
 from fyke.filters.asm import PROBE_READ_KERNEL, Assembler, Insn, Reg
 from fyke.filters.pcap.loads import PacketView
