@@ -1,7 +1,7 @@
 """What the verifier asks of eBPF, as far as packet filters go, on all ways through the code.
 
-Registers hold a scalar, an address in the view, or either; loads and stores go to the view, aligned, with only
-bytes at variable offsets; all code is reached, and every jump goes forward.
+Registers hold a scalar, an address in the view, or either; loads and stores go to the view, aligned, only
+single bytes at variable offsets; all code is reached, and every jump goes forward.
 """
 
 from __future__ import annotations
