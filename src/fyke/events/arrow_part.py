@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import BinaryIO
 
@@ -19,17 +19,22 @@ from fyke.events.store import count_events
 
 # What pyarrow raises for bytes that aren't what they should be.
 _GARBLED = (pa.ArrowException, ValueError, TypeError, LookupError, MemoryError, OverflowError, OSError)
+_ALWAYS = ("timestamp_ns", "gap", "closing")  # tell what is an event, and where a collection ends
 
 
 class ArrowPart:
-    """One file. Raises InputError when it is no event file; `batches` raises it at the place of damage."""
+    """One file. Raises InputError when it is no event file; `batches` raises it at the place of damage.
+
+    columns: what is wanted of it; other columns may be left null, which saves decompressing them.
+    """
 
     format = ARROW
     unknown_sections: Mapping[str, int] = MappingProxyType({})  # unknown columns are kept, not skipped
 
-    def __init__(self, path: str, file: BinaryIO) -> None:
+    def __init__(self, path: str, file: BinaryIO, columns: Collection[str] | None = None) -> None:
         self.path = path
         self.warnings: list[str] = []
+        self._columns = columns
         self._frames = Frames(file)
         self._events = 0
         self._iterator = iter(self._frames)
@@ -40,6 +45,8 @@ class ArrowPart:
         except _GARBLED as error:
             raise self._unreadable(error) from error
         self.facts = self._facts()
+        self._included = self._indices()
+        self._stored_message = bytes(self._stored.remove_metadata().serialize()) if self._included else b""
 
     @property
     def complete(self) -> bool:
@@ -60,11 +67,26 @@ class ArrowPart:
 
     def _decode(self, frame: Frame) -> pa.RecordBatch:
         try:
-            batch = pa.ipc.read_record_batch(pa.py_buffer(frame.data), self._stored)
+            batch = self._read(frame)
             batch.validate(full=True)
             return conform(batch, self.schema)
         except _GARBLED as error:
             raise Damaged("a batch is garbled") from error
+
+    def _read(self, frame: Frame) -> pa.RecordBatch:
+        if self._included is None:
+            return pa.ipc.read_record_batch(pa.py_buffer(frame.data), self._stored)
+        # Only a stream can be read in part: here one of a single batch.
+        options = pa.ipc.IpcReadOptions(included_fields=self._included, use_threads=False)
+        with pa.ipc.open_stream(pa.py_buffer(self._stored_message + frame.data), options=options) as stream:
+            return stream.read_next_batch()
+
+    def _indices(self) -> list[int] | None:
+        """Return the places of the columns that are wanted, None for all."""
+        if self._columns is None:
+            return None
+        wanted = {*self._columns, *_ALWAYS}
+        return [i for i, name in enumerate(self._stored.names) if name in wanted]
 
     def _first(self) -> Frame:
         try:

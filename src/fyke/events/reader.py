@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
@@ -52,8 +52,9 @@ class EventSource:
     problem: what ended the reading early. follow: whether the files of a split set are read from `path` on.
     """
 
-    def __init__(self, path: str, follow: bool) -> None:
+    def __init__(self, path: str, follow: bool, columns: Collection[str] | None = None) -> None:
         self.path = path
+        self._columns = columns
         self.files: list[tuple[str, Facts]] = []
         self.warnings: list[str] = []
         self.problem: InputError | None = None
@@ -133,7 +134,7 @@ class EventSource:
         self._files.close()
         file = self._files.enter_context(_open_file(path))
         try:
-            part = _part(path, file)
+            part = _part(path, file, self._columns)
         except BaseException:
             self._files.close()
             raise
@@ -206,23 +207,24 @@ class EventSource:
             self.warnings.append(f"{part.path} is the last file here, but not the end of its collection")
 
 
-def open_events(path: str | None = None) -> EventSource:
+def open_events(path: str | None = None, columns: Collection[str] | None = None) -> EventSource:
     """Open an event file of fyke or Retis, recognised by its content.
 
     path: a file; with `..` at its end (`OUT.0..`, or `OUT..` for all) the files of a split set that follow it
     are read too. None:
     fyke.arrow in the working directory, else the set from fyke.arrow.0 on, else the same of retis.data.
+    columns: names of top-level columns; all others may be null in the batches, which is faster. None: all.
     Raises InputError, one sentence, when it isn't to be had or is no event file.
     """
     if path is None:
         path = default_input()
     follow = path.endswith(FOLLOW) and path != FOLLOW and not path.endswith("/" + FOLLOW)
     if not follow:
-        return EventSource(path, follow)
+        return EventSource(path, follow, columns)
     path = path.removesuffix(FOLLOW)
     if not os.path.exists(path) and os.path.exists(first := split_path(path, 0)):
         path = first
-    return EventSource(path, follow)
+    return EventSource(path, follow, columns)
 
 
 def default_input() -> str:
@@ -272,14 +274,14 @@ def _open_file(path: str) -> BinaryIO:
         raise InputError(f"can't read {path}: {reason}", "check its owner and mode with ls -l") from error
 
 
-def _part(path: str, file: BinaryIO) -> Part:
+def _part(path: str, file: BinaryIO, columns: Collection[str] | None) -> Part:
     try:
         head: bytes = file.peek(16)[:16]  # type: ignore[attr-defined]
         kind = recognise(path, head)
         if kind == ARROW:
             from fyke.events.arrow_part import ArrowPart
 
-            return ArrowPart(path, file)
+            return ArrowPart(path, file, columns)
         from fyke.events.retis.read import RetisPart
 
         return RetisPart(path, file)
