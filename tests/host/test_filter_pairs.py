@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import product
 from random import Random
 
 import pytest
@@ -32,7 +33,8 @@ FEW = (
     "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0 or icmp6",
     "(ip[ip[0] & 15] & 7 = 4 or ip6[40 + (ip6[6] & 3):4] > 9) or portrange 53-443",
     "vlan 100 and (udp or ip6 net 2001:db8::/32) or mpls 1000 or len % 7 = 3",
-    "not ether src 02:00:00:00:00:01 and (greater 100 or arp or tcp[(tcp[12] & 0xf0) >> 2:2] = 0x1703)",
+    "not ether src 02:00:00:00:00:01 and (arp or tcp[(tcp[12] & 0xf0) >> 2:2] > 0x1703 or greater 300)",
+    "ip6 or (1 << (ip[8] - 30) = 0 and len % ip[1] > 3)",
 )
 ADDRESSES, TAG = 12, 4
 
@@ -54,7 +56,7 @@ def image() -> Iterator[Image]:
 
 @pytest.mark.parametrize(
     ("made", "count"),
-    [pytest.param(60, 150, id="made_up", marks=pytest.mark.host_only), pytest.param(0, 400, id="few")],
+    [pytest.param(60, 150, id="made_up", marks=pytest.mark.host_only), pytest.param(0, 150, id="few")],
 )
 def test_random_packets(image: Image, made: int, count: int) -> None:
     random = Random(count)
@@ -65,7 +67,9 @@ def test_random_packets(image: Image, made: int, count: int) -> None:
         libpcap = Libpcap(text)
         with filtering(number, packet=text) as run:
             for one in filter(readable, (packet(random) for _ in range(count))):
-                pairs = [(libpcap.ethernet, one, verdict_of(run, image, one))]
+                # skb->data is at the link-layer header when sent, behind it when received.
+                data_at = random.choice((0, one.network))
+                pairs = [(libpcap.ethernet, one, verdict_of(run, image, one, data_at=data_at))]
                 raw = one.from_network()
                 if readable(raw) and random.random() < 0.4:
                     pairs.append((libpcap.raw, raw, without_link_layer(run, image, raw)))
@@ -76,7 +80,7 @@ def test_random_packets(image: Image, made: int, count: int) -> None:
                         wrong.append(f"{text}: {why}: {judged}")
     assert not wrong
     assert kinds["recorded"] + kinds["rejected"] > len(texts) * count
-    assert all(kinds[kind] > 20 for kind in ("recorded", "rejected", "unreadable", "no_link_layer")), kinds
+    assert all(kinds[kind] > 15 for kind in ("recorded", "rejected", "unreadable", "no_link_layer")), kinds
 
 
 # Where the bytes are
@@ -85,22 +89,41 @@ def test_random_packets(image: Image, made: int, count: int) -> None:
 TCP = bytes.fromhex("020000000002020000000001 0800 4500003c00004000400600000a0000010a000002") + bytes.fromhex(
     "0050ffff000000010000000250020400000000000000000000000000"
 )
-TEXT = "tcp port 80 or ip[50:4] = 0 or ether[79] = 0xa5 or less 20"
+# Each load ends a byte behind the one before, near the head and past it, absolute and at an offset: one that
+# goes too far finds what fills the room behind a packet (live.image).
+FARTHER = (
+    "ether[20] = 0xee or ether[21] = 0xee or ether[22:2] & 0xff = 0xee or ether[21:4] & 0xff = 0xee"
+    " or tcp[14] = 0xee or tcp[15] = 0xee or tcp[15:2] & 0xff = 0xee or tcp[14:4] & 0xff = 0xee"
+    " or ether[76] = 0xee or ether[77] = 0xee or ether[77:2] & 0xff = 0xee or ether[79] = 0xa5 or len = 57"
+)
+# What was checked on one way to a load, or of another offset, holds for that only.
+OTHERWISE = (
+    "(tcp[13] & 2 = 0 and tcp[30] = 1 or tcp[22] = 0xee) or ip[len - 40] = 0xee or ip[len - 14] = 0xee"
+)
 
 
-@pytest.mark.parametrize("lacks", range(2))
-def test_every_length(image: Image, lacks: int) -> None:
-    whole = TCP.ljust(79, b"\0") + b"\xa5"
-    libpcap = Libpcap(TEXT)
-    with filtering(lacks, packet=TEXT) as run:
-        for length in range(1, 81):
-            for seen in {length, length * 2 // 3 or 1, min(length, 34)}:
-                one = Packet(whole[:length], seen, 14)
+@pytest.mark.parametrize(
+    ("text", "lacks"),
+    [
+        (FARTHER, 0),
+        (OTHERWISE, 1),
+        pytest.param(FARTHER, 2, marks=pytest.mark.host_only),
+        pytest.param(OTHERWISE, 3, marks=pytest.mark.host_only),
+    ],
+)
+def test_every_length(image: Image, text: str, lacks: int) -> None:
+    libpcap = Libpcap(text)
+    wholes = [TCP.ljust(79, b"\0") + b"\xa5", TCP.ljust(48, b"\0") + b"\xee", TCP.ljust(76, b"\0") + b"\xee"]
+    with filtering(lacks, packet=text) as run:
+        for whole in wholes:
+            for length, most in product(range(1, len(whole) + 1), (80, 54, 34)):
+                one = Packet(whole[:length], min(length, most), 14)
                 assert mismatch(libpcap.ethernet, one, verdict_of(run, image, one)) == "", one
-                # Of a packet cut to the network header `ether` is nothing.
-                verdict = without_link_layer(run, image, one)
-                assert mismatch(None, one, verdict) == "", one
-        nothing = verdict_of(run, image, Packet(whole, 0, 14))
+                raw = one.from_network()
+                if readable(raw):
+                    verdict = without_link_layer(run, image, raw)
+                    assert mismatch(libpcap.raw, raw, verdict) == "", raw
+        nothing = verdict_of(run, image, Packet(TCP, 0, 14))
     assert not nothing.recorded
 
 
@@ -149,18 +172,20 @@ def tagged(one: Packet, proto: int, tci: int) -> Packet:
     return Packet(whole, one.seen + TAG, one.network + TAG)
 
 
-VLAN = "greater 280 or (vlan 100 and (udp port 53 or tcp or ip[2:2] > 90 or ip6[60] > 99 or vlan 1))"
-NO_VLAN = "udp port 53 or tcp or ether[14:2] & 0xfff = 100 or ip6[60] > 99 or greater 280"
+VLAN = "greater 280 or (vlan 100 and (udp port 53 or tcp or len % 7 = 3 or ether[170] > 99 or vlan 1))"
+NO_VLAN = "udp port 53 or tcp or ether[14:2] & 0xfff = 100 or len % 7 = 3 or ether[170] > 99 or greater 280"
 
 
 @pytest.mark.parametrize("text", [VLAN, NO_VLAN], ids=["seen", "not_seen"])
-@pytest.mark.parametrize("lacks", [0, pytest.param(2, marks=pytest.mark.host_only)])
-def test_accelerated_vlan_tags(image: Image, lacks: int, text: str) -> None:
+@pytest.mark.parametrize(
+    ("lacks", "count"), [(0, 150), *(pytest.param(n, 600, marks=pytest.mark.host_only) for n in (0, 1, 2))]
+)
+def test_accelerated_vlan_tags(image: Image, lacks: int, count: int, text: str) -> None:
     random = Random(7)
     libpcap = Libpcap(text)
     kinds: Counter[bool] = Counter()
     with filtering(lacks, packet=text) as run:
-        for _ in range(600):
+        for _ in range(count):
             one = packet(random)
             if not readable(one):
                 continue
@@ -171,7 +196,7 @@ def test_accelerated_vlan_tags(image: Image, lacks: int, text: str) -> None:
             raw = one.from_network()
             if readable(raw):  # there is no link-layer header that the tag could be in
                 assert mismatch(libpcap.raw, raw, without_link_layer(run, image, raw, vlan=tag)) == "", one
-    assert min(kinds[True], kinds[False]) > 60
+    assert min(kinds[True], kinds[False]) > count / 10
 
 
 @pytest.mark.parametrize("text", ["ether host 02:00:00:00:00:01", "vlan 5", "link[0] & 1 = 0 or tcp"])
