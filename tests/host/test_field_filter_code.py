@@ -32,7 +32,7 @@ from field_samples import Samples  # type: ignore[import-not-found]
 from made_structs import MadeTypes  # type: ignore[import-not-found]
 from oracle import holds  # type: ignore[import-not-found]
 
-VIEW = FieldView(roots=0, result=32, has_result=40, loaded=48)
+VIEW = FieldView()
 VIEW_BYTES = VIEW.loaded + 64
 IMAGE_BYTES = 1 << 18
 

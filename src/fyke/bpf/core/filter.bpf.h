@@ -108,6 +108,7 @@ static __always_inline bool fields_match(struct context *c)
 	for (int i = 0; i < (int)(sizeof(v->roots) / sizeof(v->roots[0])); i++)
 		v->roots[i] = i < field_roots ? argument(c, c->probe->root_at[i]) : 0;
 	v->result = argument(c, c->probe->result_at);
+	v->has_result = c->probe->result_at >= 0;
 	/* A constant would be set inside the function, among the fillers. */
 	barrier_var(unused);
 	return field_filter(v, unused);

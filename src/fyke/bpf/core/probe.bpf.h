@@ -26,8 +26,7 @@ struct probe {
 	__s16 reason_at;
 	__s16 other_at;	  /* of PROBE_FREE_IF_STOLEN, and the packet merged into */
 	__s16 result_at;  /* of exits: the return value */
-	__s16 root_at[4]; /* what the field filter starts from */
-	__s16 pad[2];
+	__s16 root_at[6]; /* what the field filter starts from */
 };
 
 /* One a probe and CPU, each on a cache line of its own. Written by that CPU; read through mmap. */

@@ -19,9 +19,10 @@ struct packet_view {
 
 /* What the field filter starts from. */
 struct field_view {
-	__u64 roots[4];	 /* addresses of structures; 0: the probe has no such argument */
-	__s64 result;	 /* the return value */
-	__u8 loaded[64]; /* for what is read */
+	__u64 roots[6];	  /* addresses of structures; 0: the probe has no such argument */
+	__s64 result;	  /* the return value */
+	__u64 has_result; /* 0: there is none here */
+	__u8 loaded[64];  /* for what is read */
 };
 
 enum packet_kind {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fyke.filters.asm import CALL, CONDITIONS, EXIT, JMP, JMP32, OPERATIONS, SIZES, Insn
-from fyke.filters.fields.view import FieldView
+from fyke.filters.fields.view import MAX_ROOTS, FieldView
 
 VIEW = 0x7F00_0000_0000  # where R1 points; no address of the kernel
-LAYOUT = FieldView(roots=0, result=32, has_result=40, loaded=48)
+LAYOUT = FieldView()
 VIEW_BYTES = LAYOUT.loaded + 64
 ALL = (1 << 64) - 1
 _OPERATION = {code: name for name, code in OPERATIONS.items()}
@@ -44,7 +44,7 @@ class Machine:
         self.bytes: list[int | None] = [None] * VIEW_BYTES
 
     def run(self, code: list[Insn], roots: list[int], result: int | None) -> int:
-        for slot in range(4):
+        for slot in range(MAX_ROOTS):
             address = roots[slot] if slot < len(roots) else 0
             self.put(LAYOUT.roots + 8 * slot, address.to_bytes(8, "little"))
         self.put(LAYOUT.result, ((result or 0) & ALL).to_bytes(8, "little"))

@@ -142,7 +142,7 @@ def test_where_nothing_returns_no_return_value_is_compared() -> None:
     for expression in ("retval == 0", "retval != 0", "retval", "retval < 1 and not sk_buff.mark"):
         assert run(expression, image())[0] is False
         assert run(f"not ({expression})", image())[0] is True
-        without = lower_fields(resolve(parse(expression), TYPES), FieldView())
+        without = lower_fields(resolve(parse(expression), TYPES), FieldView(has_result=None))
         assert not unreachable(without)
         assert not any(insn.op == 0x79 and insn.off == FieldView().result for insn in without)
 

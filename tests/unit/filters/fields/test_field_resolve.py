@@ -137,7 +137,11 @@ def test_a_fallback_that_this_kernel_lacks_is_left_out() -> None:
         ("retval == 0x8000000000000000", "the return value (s64)", ""),
         ("retval == E", "has no value E", ""),
         ('sk_buff == "a"', "sk_buff is a pointer (struct sk_buff *), not a string", ""),
-        ("net.inum or nf_conn.mark", "begins at 5 structures, 4 are possible", "sk_buff.dev"),
+        (
+            "net.inum or nf_conn.mark or queue.len or task_struct.pid",
+            "begins at 7 structures, 6 are possible",
+            "sk_buff.dev",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told(expression: str, message: str, hint: str) -> None:
