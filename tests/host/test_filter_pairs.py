@@ -105,10 +105,10 @@ OTHERWISE = (
 @pytest.mark.parametrize(
     ("text", "lacks"),
     [
-        (FARTHER, 0),
-        (OTHERWISE, 1),
-        pytest.param(FARTHER, 2, marks=pytest.mark.host_only),
-        pytest.param(OTHERWISE, 3, marks=pytest.mark.host_only),
+        pytest.param(FARTHER, 0, id="farther"),
+        pytest.param(OTHERWISE, 1, id="otherwise"),
+        pytest.param(FARTHER, 2, id="farther_2", marks=pytest.mark.host_only),
+        pytest.param(OTHERWISE, 3, id="otherwise_3", marks=pytest.mark.host_only),
     ],
 )
 def test_every_length(image: Image, text: str, lacks: int) -> None:

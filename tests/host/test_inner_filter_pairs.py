@@ -227,13 +227,14 @@ def test_random_inner_packets(image: Image, lacks: int, text: str) -> None:
     assert (kinds["no_link_layer"] > 60) == (text == INNER), "`ether` means nothing in IP in IP"
 
 
-def test_every_length_of_the_headers(image: Image) -> None:
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.host_only), 5])
+def test_every_length_of_the_headers(image: Image, step: int) -> None:
     """Whether a packet ends on the way to the inner one, or what can be read of it does."""
     libpcap = Libpcap(INNER_L3)
     with filtering(inner=INNER_L3) as run:
         for tunnel in found(Random(1)):
             assert tunnel.inner is not None
-            for length in range(1, min(tunnel.inner + 30, 130)):
+            for length in range(tunnel.inner % step + 1, min(tunnel.inner + 30, 130), step):
                 one = Tunnelled(tunnel.whole[:length], tunnel.network, tunnel.inner, tunnel.is_ethernet)
                 verdict = verdict_of(run, image, Packet(one.whole, length, one.network))
                 assert judged(one, length, libpcap, verdict) == "", (length, one)

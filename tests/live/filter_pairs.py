@@ -8,17 +8,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pytest
+import cypcap
 
 from fyke.capture.filters import FilterOptions
 from live.image import Image
 from live.image_run import ImageRun, Verdict
 
-cypcap = pytest.importorskip("cypcap")
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit/filters"))
 
-from pcap_expressions import expression  # type: ignore[import-not-found] # noqa: E402
-from pcap_packets import Packet, packet  # type: ignore[import-not-found] # noqa: E402
+from pcap_expressions import expression  # type: ignore[import-not-found]
+from pcap_packets import Packet, packet  # type: ignore[import-not-found]
 
 __all__ = [
     "LACKS",
