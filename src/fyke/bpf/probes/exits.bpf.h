@@ -40,10 +40,10 @@ static __always_inline void track_segment(struct context *c, struct sk_buff *seg
 	struct tracked t = {};
 	__u64 head = (__u64)kread(segment, head);
 
-	t.id.timestamp_ns = now(c);
+	t.id.timestamp_ns = c->timestamp_ns;
 	t.id.orig_head = head;
 	t.parent = whole->id;
-	t.last_seen_ns = now(c);
+	t.last_seen_ns = c->timestamp_ns;
 	/* -EEXIST: a segment made of a packet that GRO had merged; it is known already. */
 	if (bpf_map_update_elem(&tracking, &head, &t, BPF_NOEXIST) == -7 /* E2BIG */)
 		count(&c->counters->tracking_full);
@@ -61,6 +61,7 @@ int exit_gso(void *ctx)
 	whole = find_packet(c.skb);
 	if (!whole)
 		return 0;
+	now(&c); /* in the loop it would be a branch more for the verifier to follow, each time */
 	segment = (void *)argument(&c, c.probe->result_at);
 	for (int i = 0; i < MAX_SEGMENTS && is_kernel_address(segment); i++) {
 		track_segment(&c, segment, whole);
