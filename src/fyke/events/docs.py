@@ -52,11 +52,16 @@ def _collector(section: Section) -> str:
 
 
 def _part(title: str, doc: str, columns: tuple[Column, ...], prefix: str) -> str:
-    lines = [f"## {title}", "", doc, "", "| column | type | unit | what it is |", "|---|---|---|---|"]
+    return "\n".join([f"## {title}", "", doc, "", *table_rows(columns, prefix), ""])
+
+
+def table_rows(columns: tuple[Column, ...], prefix: str) -> list[str]:
+    """Return the lines of a Markdown table that describes columns."""
+    lines = ["| column | type | unit | what it is |", "|---|---|---|---|"]
     for column in columns:
         name = f"`{prefix}{column.name}`"
         lines.append(f"| {name} | {_cell(column.type)} | {column.unit} | {_cell(column.doc)} |")
-    return "\n".join([*lines, ""])
+    return lines
 
 
 def _cell(text: str) -> str:

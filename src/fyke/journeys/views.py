@@ -1,0 +1,191 @@
+"""The views of a recording (views.sql), run by DuckDB, which may read nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from importlib import resources
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+import pyarrow as pa
+
+from fyke.errors import FykeError, RunError, UsageError
+from fyke.journeys.spool import spool_folder
+from fyke.journeys.views_columns import VIEWS
+from fyke.journeys.views_places import arrow_reader
+from fyke.journeys.views_rows import Rows
+
+CHUNK_ROWS = 16_384
+_READ_ONLY = ("SELECT", "EXPLAIN")  # DuckDB's names of the kinds of statement that only read
+_NO_ACCESS: dict[str, Any] = {
+    "enable_external_access": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "python_enable_replacements": False,  # a table's name is never a variable of this program
+}
+
+
+def views_sql() -> str:
+    """Return the text of the views: statements, separated by `;`, over a table `recorded`."""
+    return resources.files("fyke.journeys").joinpath("views.sql").read_text(encoding="utf-8")
+
+
+def default_memory_bytes() -> int:
+    """Return what a query may hold in memory before it goes to disk: half of what the machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+class Views:
+    """A recording to be queried: events, journeys, hops, drops, connections, losses.
+
+    rows: the recording; closed with the views. memory_bytes: what a query may hold before it goes to
+    temporary files. A query reads the recording lazily, and of it only the columns it needs.
+    """
+
+    def __init__(self, rows: Rows, *, memory_bytes: int | None = None) -> None:
+        self.rows = rows
+        self._cleanup = contextlib.ExitStack()
+        self._cleanup.callback(rows.close)
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="fyke-query-", dir=spool_folder())
+            self._cleanup.enter_context(folder)
+            memory = default_memory_bytes() if memory_bytes is None else memory_bytes
+            settings = {**_NO_ACCESS, "memory_limit": f"{memory}B", "temp_directory": folder.name}
+            self._connection = duckdb.connect(config=settings)
+            self._cleanup.callback(self._connection.close)
+            rows.prepare(())
+            self._connection.register("recorded", rows)
+            self._connection.execute(views_sql())
+            self._connection.execute("SET lock_configuration = true")
+            self._plans_tell = self._needed("SELECT cpu FROM recorded WHERE timestamp_ns > 1") == {
+                "cpu",
+                "timestamp_ns",
+            }
+        except BaseException:
+            self._cleanup.close()
+            raise
+
+    def run(self, sql: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """Begin one statement; return the schema of its result, and the batches.
+
+        Only one query can run at a time. Where the recording is damaged, the result is of what comes before:
+        look at `rows.problem` afterwards. Raises UsageError for SQL that is wrong or does more than read,
+        RunError when memory or disk don't suffice; so do the batches.
+        """
+        with self._explained():
+            kind = self._statement(sql)
+            needed = self._needed(sql) if self._plans_tell and kind == "SELECT" else None
+            self.rows.prepare(needed)
+            result = arrow_reader(self._connection.sql(sql), CHUNK_ROWS)
+            return result.schema, self._batches(result)
+
+    def table(self, sql: str) -> pa.Table:
+        """Return the whole result of one statement; see `run`."""
+        schema, batches = self.run(sql)
+        return pa.Table.from_batches(batches, schema=schema)
+
+    def close(self) -> None:
+        """Free memory and disk."""
+        self._cleanup.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _batches(self, result: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        with self._explained():
+            yield from result
+
+    def _statement(self, sql: str) -> str:
+        """Return the kind of the one statement that the text holds. Raises UsageError."""
+        statements = self._connection.extract_statements(sql)
+        if not statements:
+            raise UsageError(
+                "there is no SQL statement", "for example: SELECT symbol, count(*) FROM events GROUP BY 1"
+            )
+        if len(statements) > 1:
+            raise UsageError(f"there are {len(statements)} statements", "give one at a time")
+        kind = statements[0].type.name
+        if kind not in _READ_ONLY:
+            raise UsageError(
+                f"{kind.replace('_', ' ')} is not possible: recordings are only read", "begin with SELECT"
+            )
+        return str(kind)
+
+    def _needed(self, sql: str) -> set[str] | None:
+        """Return the columns of `recorded` that a query looks at, as its plan tells; None for all."""
+        plan = self._connection.execute(f"EXPLAIN (FORMAT json) {sql}").fetchall()[0][1]
+        known, needed = set(self.rows.schema.names), set[str]()
+        for scan in _scans(json.loads(plan)):
+            told = scan.get("Projections", [])
+            for name in [told] if isinstance(told, str) else told:
+                column = str(name).partition(".")[0].strip('"')
+                if column not in known:
+                    return None
+                needed.add(column)
+            needed |= known & set(re.findall(r"\w+", str(scan.get("Filters", ""))))
+        return needed
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn DuckDB's errors into ours."""
+        try:
+            yield
+        except duckdb.InterruptException:
+            raise KeyboardInterrupt from None
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            if self.rows.failure is not None:
+                raise self.rows.failure from None
+            raise RunError(
+                f"the query failed: {_first_line(error)}",
+                f"allow it more with --memory, or free some space in {spool_folder()}, or set TMPDIR",
+            ) from error
+        except duckdb.Error as error:
+            if self.rows.failure is not None:  # it comes out of DuckDB as one of its own
+                raise self.rows.failure from None
+            raise _sql_error(error) from error
+
+
+def _scans(nodes: Any) -> Iterator[dict[str, Any]]:
+    """Yield what a plan says of each reading of an Arrow stream."""
+    for node in nodes:
+        if "ARROW_SCAN" in node["name"]:
+            yield node.get("extra_info", {})
+        yield from _scans(node["children"])
+
+
+def _first_line(error: BaseException) -> str:
+    return re.sub(r"^[\w ]+ Error: ", "", str(error).strip().partition("\n")[0])
+
+
+_PLACE = re.compile(r"^LINE (\d+): (.*)\n( *)\^", re.MULTILINE)
+_CANDIDATES = re.compile(r"(?:Candidate \w+|Did you mean):? ?\"?([^\n]+?)\"?\??$", re.MULTILINE)
+
+
+def _sql_error(error: duckdb.Error) -> FykeError:
+    """Return what is wrong with the SQL: one sentence with the place, and what may be meant."""
+    text = str(error)
+    what = _first_line(error).rstrip(".!")
+    if found := _PLACE.search(text):
+        number, line, blank = found.groups()
+        column = max(len(blank) - len(f"LINE {number}: "), 0)
+        near = line[column : column + 40].strip()
+        what += f", in line {number} at '{near}'" if near else f", in line {number} at its end"
+    candidates = _CANDIDATES.search(text)
+    views = ", ".join(view.name for view in VIEWS)
+    hint = (
+        f"did you mean {candidates[1]}?"
+        if candidates
+        else f"views: {views}; their columns: fyke schema --views"
+    )
+    return UsageError(what, hint)

@@ -1,0 +1,164 @@
+"""What the views read: the rows of a recording, as often as needed, and of them only the columns needed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+
+from fyke.errors import InputError, RunError
+from fyke.events.reader import EventSource, default_input, open_events
+from fyke.events.rotation import FOLLOW
+from fyke.events.schema import arrow_schema
+from fyke.journeys.sort import sorted_schema
+from fyke.journeys.spool import spool_folder
+from fyke.journeys.tuples import FLOW, flows
+from fyke.journeys.views_places import Places
+
+# Takes a source and yields the batches of it that are wanted.
+Choose = Callable[[EventSource], Iterator[pa.RecordBatch]]
+# What a packet filter and the choice of whole journeys look at.
+CHOICE_COLUMNS = ("packet", "vlan_accel", "skb_tracking", "journey")
+NUMBER, FLOW_NAME = "number", "flow"
+
+
+def recorded_schema() -> pa.Schema:
+    """Return the schema of the table `recorded` of views.sql."""
+    number = pa.field(NUMBER, pa.uint64(), nullable=False)
+    return pa.schema([number, *sorted_schema(arrow_schema()), pa.field(FLOW_NAME, FLOW)])
+
+
+class Rows:
+    """The table `recorded` of views.sql, read anew each time; DuckDB takes it as an Arrow stream.
+
+    path: as `open_events` takes it. What can't be read twice, a pipe, is copied to a temporary file first.
+    choose: which rows there are; None for all. Whatever comes later, the rows are those of the first reading
+    (files grow).
+    source: of the first reading to the end, or of the latest one: its warnings and facts.
+    problem: what ended the input early; everything before it is there. failure: what went wrong otherwise.
+    """
+
+    def __init__(self, path: str | None, choose: Choose | None = None) -> None:
+        self._path = default_input() if path is None else path
+        self._copy: IO[bytes] | None = None
+        self._shown = self._path
+        self._choose = choose
+        self._places: Places | None = None
+        self._count: int | None = None
+        self._columns: Collection[str] | None = None
+        self.failure: BaseException | None = None
+        self.problem: InputError | None = None
+        self.schema = recorded_schema()
+        self._keep_stream()
+        try:
+            self.source = self._open(())
+        except BaseException:
+            self.close()
+            raise
+        self.source.close()
+        self.is_sorted = self.source.facts.order == "journey"
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Begin a reading (Arrow PyCapsule Interface)."""
+        reader = pa.RecordBatchReader.from_batches(self.schema, self._kept())
+        return reader.__arrow_c_stream__(requested_schema)
+
+    def prepare(self, columns: Collection[str] | None) -> None:
+        """Say what the next readings need, None for all columns; others may be null."""
+        self._columns = columns
+        self.failure = None
+        if not self.is_sorted and (columns is None or "journey" in columns):
+            self.places()
+
+    def batches(self, columns: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield all rows. Damage ends them quietly: see `problem`."""
+        wanted = set(self.schema.names if columns is None else columns)
+        with_flow, placed = FLOW_NAME in wanted, "journey" in wanted and not self.is_sorted
+        places = self.places() if placed else None
+        if with_flow:
+            wanted |= {"packet", "vlan_accel"}
+        for first, batch in self._numbered(wanted):
+            named = {name: batch.column(name) for name in batch.schema.names}
+            numbers = np.arange(first, first + len(batch), dtype=np.uint64)
+            named[NUMBER] = pa.array(numbers)
+            named[FLOW_NAME] = flows(batch) if with_flow else pa.nulls(len(batch), FLOW)
+            if places is not None:
+                named["journey"] = places.journeys(first, len(batch))
+            columns_ = [named[field.name].cast(field.type) for field in self.schema]
+            yield pa.RecordBatch.from_arrays(columns_, schema=self.schema)
+
+    def _kept(self) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self.batches(self._columns)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    def places(self) -> Places:
+        """Return where each row of an unsorted recording belongs; found once."""
+        if self._places is None:
+            self._places = Places(batch for _, batch in self._numbered(Places.COLUMNS))
+        return self._places
+
+    def close(self) -> None:
+        """Free what is on disk."""
+        if self._places is not None:
+            self._places.close()
+        if self._copy is not None:
+            self._copy.close()
+
+    def _numbered(self, columns: Collection[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield batches and the number of the first row of each."""
+        row, source = 0, self._open(columns)
+        with source:
+            try:
+                for batch in source.batches() if self._choose is None else self._choose(source):
+                    if self._count is not None:
+                        batch = batch.slice(0, self._count - row)
+                    if len(batch):
+                        yield row, batch
+                    row += len(batch)
+            except InputError as error:
+                self.problem = self._named(error)
+        if self._count is None:
+            self._count = row
+            self.source = source
+
+    def _open(self, columns: Collection[str]) -> EventSource:
+        wanted = set(columns) if self._choose is None else {*columns, *CHOICE_COLUMNS}
+        try:
+            return open_events(self._path, wanted)
+        except InputError as error:
+            raise self._named(error) from error
+
+    def _named(self, error: InputError) -> InputError:
+        """Return an error with the name that the user gave."""
+        if self._copy is None:
+            return error
+        return InputError(error.message.replace(self._path, self._shown), error.hint)
+
+    def _keep_stream(self) -> None:
+        """Copy what can be read once only to a file that has no name."""
+        try:
+            mode = os.stat(self._path.removesuffix(FOLLOW)).st_mode
+        except (OSError, ValueError):
+            return  # opening it says what is wrong
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            return
+        try:
+            self._copy = tempfile.TemporaryFile(dir=spool_folder())  # noqa: SIM115  (see close)
+            with open(self._path, "rb") as stream:
+                shutil.copyfileobj(stream, self._copy, 1 << 20)
+            self._copy.flush()
+        except OSError as error:
+            self.close()
+            raise RunError(f"can't keep what comes from {self._path}: {error.strerror}") from error
+        self._path = f"/proc/self/fd/{self._copy.fileno()}"

@@ -1,0 +1,234 @@
+"""The views against the same facts found in plain Python, on Retis' recordings and on made ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from journey_samples import Row, batches, closing, event, expected, gap
+
+from fyke.errors import UsageError
+from fyke.events.docs import table_rows
+from fyke.events.facts import Facts
+from fyke.events.reader import open_events
+from fyke.events.schema import arrow_schema, arrow_type, sections
+from fyke.events.store import EventWriter
+from fyke.journeys.sort import sort, sorted_facts, sorted_schema
+from fyke.journeys.views import Views, views_sql
+from fyke.journeys.views_columns import EVENTS, FLOW_COLUMNS, VIEWS, views_page
+from fyke.journeys.views_rows import Rows
+
+ROOT = Path(__file__).parents[3]
+CORPUS = ROOT / "tests" / "data" / "retis"
+RECORDINGS = sorted(CORPUS.glob("*/events.json"))
+
+
+def views(path: Path) -> Views:
+    return Views(Rows(str(path)))
+
+
+def ask(path: Path, sql: str) -> list[dict[str, Any]]:
+    with views(path) as opened:
+        return opened.table(sql).to_pylist()
+
+
+def record(path: Path, rows: list[Row]) -> Path:
+    with EventWriter(str(path), Facts()) as writer:
+        for batch in batches(rows):
+            writer.write(batch)
+    return path
+
+
+def journeys_of(path: Path) -> dict[int, list[Row]]:
+    """Return the events of each journey of a recording, as `sort` puts them together."""
+    found = defaultdict(list)
+    with open_events(str(path)) as source:
+        for batch in sort(source.batches(), source.schema):
+            for row in batch.to_pylist():
+                if row["journey"] is not None:
+                    found[row["journey"]["id"]].append(row)
+    return found
+
+
+MADE = [
+    event(10, (10, 5)),
+    gap(12, 11, 3),
+    event(13, (10, 5), skb=2, cpu=1),
+    event(14),
+    gap(15, 14, 9, cause="stack_full"),
+    event(20, (11, 6)),
+    event(21, (10, 5)),
+    closing(30),
+]
+
+
+def test_the_columns_are_what_the_page_says(tmp_path: Path) -> None:
+    with views(record(tmp_path / "a.arrow", MADE)) as opened:
+        names = opened.table("SHOW TABLES").column("name").to_pylist()
+        assert sorted(names) == sorted(["recorded", *(v.name for v in VIEWS)])
+        for view in VIEWS:
+            schema = opened.table(f"SELECT * FROM {view.name} LIMIT 0").schema
+            told = [(c.name, "struct" if c.type == "struct" else str(arrow_type(c))) for c in view.columns]
+            found = [(f.name, "struct" if pa.types.is_struct(f.type) else str(f.type)) for f in schema]
+            assert found == told
+        flow = opened.table("SELECT flow FROM events LIMIT 0").schema.field("flow").type
+    assert [(f.name, str(f.type)) for f in flow] == [(c.name, str(arrow_type(c))) for c in FLOW_COLUMNS]
+
+
+def test_every_section_is_in_the_view_of_events() -> None:
+    notes = ("gap", "closing", "journey")
+    wanted = [s.name for s in sections() if s.name not in notes]
+    assert [c.name for c in EVENTS.columns][-len(wanted) :] == wanted, (
+        "add the section to views.sql, in order"
+    )
+    assert set(arrow_schema().names) >= set(wanted)
+
+
+def test_the_page_is_fresh() -> None:
+    page = (ROOT / "docs" / "views.md").read_text(encoding="utf-8")
+    assert page == views_page(), "run python -m fyke.journeys.views_columns docs/views.md"
+    assert all(row in page for view in VIEWS for row in table_rows(view.columns, ""))
+
+
+def test_events_have_their_place(tmp_path: Path) -> None:
+    path = record(tmp_path / "a.arrow", MADE)
+    rows = ask(path, "SELECT number, journey, index, clone, lost FROM events ORDER BY number")
+    wanted = sorted((number, place) for number, place in expected(MADE) if place is not None)
+    assert [r.pop("number") for r in rows] == [number for number, _ in wanted]
+    assert rows == [
+        {"journey": p["id"], "index": p["index"], "clone": p["clone"], "lost": p["lost"]} for _, p in wanted
+    ]
+    losses = ask(path, "SELECT * FROM losses ORDER BY until_ns")
+    assert [(r["since_ns"], r["until_ns"], r["cause"], r["count"]) for r in losses] == [
+        (11, 12, "ring_full", 3),
+        (14, 15, "stack_full", 9),
+    ]
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda p: p.parent.name)
+def test_journeys_of_real_recordings(path: Path) -> None:
+    rows = {r["journey"]: r for r in ask(path, "SELECT * FROM journeys")}
+    wanted = journeys_of(path)
+    assert rows.keys() == wanted.keys()
+    for number, events in wanted.items():
+        row, times = rows[number], [e["timestamp_ns"] for e in events]
+        symbols = [e["kernel"]["symbol"] if e["kernel"] else "?" for e in events]
+        drops = [i for i, e in enumerate(events) if e["skb_drop"] is not None]
+        assert (row["start_ns"], row["end_ns"], row["duration_ns"]) == (
+            min(times),
+            max(times),
+            max(times) - min(times),
+        )
+        assert row["path"] == " > ".join(symbols)
+        assert row["path_id"] == hashlib.md5(row["path"].encode()).hexdigest()[:12]
+        assert row["events"] == len(events)
+        assert row["clones"] == 1 + max(e["journey"]["clone"] for e in events)
+        assert row["devices"] == _in_order(e["dev"] and e["dev"]["name"] for e in events)
+        assert row["netns"] == _in_order(e["netns"] and e["netns"]["inum"] for e in events)
+        assert row["dropped"] == bool(drops)
+        assert row["tracked"] == (events[0]["skb_tracking"] is not None)
+        if drops:
+            assert row["drop_reason"] == events[drops[0]]["skb_drop"]["drop_reason"]
+            assert row["drop_symbol"] == symbols[max(drops[0] - 1, 0)]
+
+
+def _in_order(values: Any) -> str | None:
+    return " > ".join(dict.fromkeys(str(v) for v in values if v is not None)) or None
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda p: p.parent.name)
+def test_hops_and_drops_of_real_recordings(path: Path) -> None:
+    hops = ask(
+        path, "SELECT journey, index, from_ns, to_ns, delta_ns, from_dev FROM hops ORDER BY journey, index"
+    )
+    drops = ask(
+        path, "SELECT journey, index, reason, symbol, after_symbol FROM drops ORDER BY journey, index"
+    )
+    wanted_hops, wanted_drops = [], []
+    for number, events in sorted(journeys_of(path).items()):
+        for index, (one, two) in enumerate(zip([None, *events], events, strict=False)):
+            if one is not None:
+                times = one["timestamp_ns"], two["timestamp_ns"]
+                name = one["dev"] and one["dev"]["name"]
+                wanted_hops.append((number, index, *times, times[1] - times[0], name))
+            if two["skb_drop"] is not None:
+                before = one and one["kernel"]["symbol"]
+                drop = two["skb_drop"]["drop_reason"], two["kernel"]["symbol"], before
+                wanted_drops.append((number, index, *drop))
+    assert [tuple(h.values()) for h in hops] == wanted_hops
+    assert [tuple(d.values()) for d in drops] == wanted_drops
+
+
+@pytest.mark.parametrize("view", [v.name for v in VIEWS])
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda p: p.parent.name)
+def test_a_sorted_file_says_the_same(view: str, path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sorted.arrow"
+    with open_events(str(path)) as source:
+        schema = sorted_schema(source.schema)
+        with EventWriter(str(out), sorted_facts(source.facts), schema=schema) as writer:
+            for batch in sort(source.batches(), source.schema):
+                writer.write(batch)
+    # The number of a row is that in its file.
+    left_out = "" if view not in ("events", "drops") else "EXCLUDE (number)"
+    order = f"SELECT * {left_out} FROM {view} ORDER BY ALL"
+    assert ask(path, order) == ask(out, order)
+
+
+def test_a_packet_id_is_the_one_of_the_text() -> None:
+    path = CORPUS / "basic-default" / "events.json"
+    text = (CORPUS / "basic-default" / "print.txt").read_text()
+    ids = {r["packet_id"] for r in ask(path, "SELECT DISTINCT packet_id FROM events")}
+    assert len(ids - {None}) > 1
+    assert all(f"#{packet_id} (skb " in text for packet_id in ids - {None})
+
+
+def test_the_sql_is_understood_by_spark() -> None:
+    sqlglot = pytest.importorskip("sqlglot")
+    strict = {"read": "duckdb", "write": "spark", "unsupported_level": sqlglot.ErrorLevel.RAISE}
+    made = sqlglot.transpile(views_sql(), **strict)
+    assert len(made) == len(VIEWS)
+    assert all(statement.startswith("CREATE VIEW") for statement in made)
+
+
+@dataclasses.dataclass
+class Hostile:
+    sql: str
+    said: str
+
+
+HOSTILE = [
+    Hostile("COPY (SELECT 1) TO '{out}'", "COPY is not possible"),
+    Hostile("COPY events TO '{out}'", "COPY is not possible"),
+    Hostile("SELECT * FROM read_csv('/etc/passwd')", "disabled"),
+    Hostile("SELECT * FROM read_text('/etc/passwd')", "disabled"),
+    Hostile("SELECT * FROM glob('/etc/*')", "disabled"),
+    Hostile("SELECT * FROM '/etc/passwd'", "does not exist"),
+    Hostile("SELECT * FROM 'https://example.com/a.parquet'", "disabled"),
+    Hostile("ATTACH '{out}' AS other", "ATTACH is not possible"),
+    Hostile("INSTALL httpfs", "LOAD is not possible"),
+    Hostile("LOAD httpfs", "LOAD is not possible"),
+    Hostile("SET enable_external_access = true", "SET is not possible"),
+    Hostile("SET memory_limit = '100TB'", "SET is not possible"),
+    Hostile("PRAGMA database_list", "not possible"),
+    Hostile("EXPORT DATABASE '{out}'", "EXPORT is not possible"),
+    Hostile("DROP VIEW events", "DROP is not possible"),
+    Hostile("CREATE TABLE t AS SELECT 1", "CREATE is not possible"),
+    Hostile("SELECT 1; COPY (SELECT 1) TO '{out}'", "2 statements"),
+    Hostile("EXPLAIN ANALYZE COPY (SELECT 1) TO '{out}'", ""),
+    Hostile("SELECT * FROM HOSTILE", "does not exist"),
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda h: h.sql[:30])
+def test_sql_can_only_read_the_recording(hostile: Hostile, tmp_path: Path) -> None:
+    path = record(tmp_path / "a.arrow", MADE)
+    out = tmp_path / "out"
+    with views(path) as opened, pytest.raises(UsageError) as raised:
+        opened.table(hostile.sql.format(out=out))
+    assert hostile.said in raised.value.message
+    assert not out.exists()
