@@ -8,16 +8,40 @@ from __future__ import annotations
 
 from typing import Final
 
-from fyke.packets import arp, ethernet, icmp, ipsec, ipv4, ipv6, macsec, sctp, tcp, udp
+from fyke.packets import (
+    arp,
+    encapsulated,
+    ethernet,
+    gre,
+    icmp,
+    igmp,
+    ipsec,
+    ipv4,
+    ipv6,
+    macsec,
+    mpls,
+    sctp,
+    tcp,
+    udp,
+)
 from fyke.packets.assigned import (
     ETH_P_ARP,
     ETH_P_IP,
     ETH_P_IPV6,
     ETH_P_MACSEC,
+    ETH_P_MPLS_MC,
+    ETH_P_MPLS_UC,
+    ETH_P_RARP,
     IPPROTO_AH,
     IPPROTO_ESP,
+    IPPROTO_ETHERNET,
+    IPPROTO_GRE,
     IPPROTO_ICMP,
     IPPROTO_ICMPV6,
+    IPPROTO_IGMP,
+    IPPROTO_IPIP,
+    IPPROTO_IPV6,
+    IPPROTO_MPLS,
     IPPROTO_SCTP,
     IPPROTO_TCP,
     IPPROTO_UDP,
@@ -29,18 +53,27 @@ __all__ = ["text"]
 ETHERTYPES: Final[dict[int, Dissector]] = {
     ETH_P_IP: ipv4.dissect,
     ETH_P_ARP: arp.dissect,
+    ETH_P_RARP: arp.dissect,
     ETH_P_IPV6: ipv6.dissect,
+    ETH_P_MPLS_UC: mpls.dissect,
+    ETH_P_MPLS_MC: mpls.dissect,
     ETH_P_MACSEC: macsec.dissect,
 }
 
 PROTOCOLS: Final[dict[int, Dissector]] = {
     IPPROTO_ICMP: icmp.dissect,
+    IPPROTO_IGMP: igmp.dissect,
+    IPPROTO_IPIP: encapsulated.ipv4,
     IPPROTO_TCP: tcp.dissect,
     IPPROTO_UDP: udp.dissect,
+    IPPROTO_IPV6: encapsulated.ipv6,
+    IPPROTO_GRE: gre.dissect,
     IPPROTO_ESP: ipsec.encrypted,
     IPPROTO_AH: ipsec.authenticated,
     IPPROTO_ICMPV6: icmp.dissect,
     IPPROTO_SCTP: sctp.dissect,
+    IPPROTO_MPLS: encapsulated.mpls,
+    IPPROTO_ETHERNET: encapsulated.frame,
 }
 
 _DISSECTORS: Final[dict[int, Dissector]] = {

@@ -113,3 +113,54 @@ def chunk(kind: int, body: bytes = b"", *, flags: int = 0, length: int | None = 
     length = 4 + len(body) if length is None else length
     raw = struct.pack("!BBH", kind, flags, length) + body
     return raw + bytes(-len(raw) % 4)
+
+
+def gre(
+    ethertype: int,
+    inner: bytes = b"",
+    *,
+    key: int | None = None,
+    seq: int | None = None,
+    ack: int | None = None,
+    checksum: bool = False,
+    routes: bytes | None = None,
+    version: int = 0,
+) -> bytes:
+    """`routes` are those of RFC 1701 with the empty one that ends them; `ack` is PPTP's."""
+    bits = checksum << 15 | (routes is not None) << 14 | (key is not None) << 13 | (seq is not None) << 12
+    head = struct.pack("!HH", bits | (ack is not None) << 7 | version, ethertype)
+    if checksum or routes is not None:
+        head += bytes(4)
+    words = [struct.pack("!I", word) for word in (key, seq, ack) if word is not None]
+    return head + b"".join(words) + (routes or b"") + inner
+
+
+def mpls(*labels: int, inner: bytes = b"", bottom: bool = True) -> bytes:
+    """A stack whose entries have traffic class 5 and a TTL of 64."""
+    words = [label << 12 | 5 << 9 | 64 for label in labels]
+    if bottom:
+        words[-1] |= 0x100
+    return struct.pack(f"!{len(words)}I", *words) + inner
+
+
+GROUP = bytes([239, 1, 2, 3])
+
+
+def igmp(kind: int, *, code: int = 0, group: bytes = GROUP, more: bytes = b"") -> bytes:
+    return struct.pack("!BBH", kind, code, 0) + group + more
+
+
+def igmp_query(*sources: bytes, code: int = 100, bits: int = 2, interval: int = 125) -> bytes:
+    """A query of version 3; `bits` are suppress flag and robustness."""
+    more = struct.pack("!BBH", bits, interval, len(sources)) + b"".join(sources)
+    return igmp(0x11, code=code, more=more)
+
+
+def igmp_record(kind: int, *sources: bytes, group: bytes = GROUP, auxiliary: bytes = b"") -> bytes:
+    fixed = struct.pack("!BBH", kind, len(auxiliary) // 4, len(sources))
+    return fixed + group + b"".join(sources) + auxiliary
+
+
+def igmp_report(*records: bytes) -> bytes:
+    """A report of version 3."""
+    return igmp(0x22, group=struct.pack("!HH", 0, len(records)), more=b"".join(records))

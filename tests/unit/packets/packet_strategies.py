@@ -100,6 +100,53 @@ def _ah(draw: st.DrawFn, depth: int) -> tuple[int, bytes]:
     return 51, (bytes([protocol, draw(BYTE)]) + header[2:] if draw(_SOMETIMES) else header) + inner
 
 
+def _igmp() -> st.SearchStrategy[tuple[int, bytes]]:
+    sources = st.lists(st.binary(min_size=4, max_size=4), max_size=3)
+    record = st.builds(lambda kind, found: frames.igmp_record(kind, *found), st.integers(0, 7), sources)
+    message = st.one_of(
+        st.builds(frames.igmp, st.sampled_from([0x11, 0x12, 0x16, 0x17, 0x13, 0x22]), code=BYTE),
+        st.builds(lambda found, code: frames.igmp_query(*found, code=code, bits=code), sources, BYTE),
+        st.builds(lambda records: frames.igmp_report(*records), st.lists(record, max_size=3)),
+    )
+    return st.tuples(st.just(2), message)
+
+
+@st.composite
+def _gre(draw: st.DrawFn, depth: int) -> tuple[int, bytes]:
+    ethertype, inner = draw(_networks(depth - 1))
+    if draw(st.booleans()):
+        ethertype, inner = 0x6558, frames.ethernet(ethertype, inner)
+    number = st.one_of(st.none(), st.integers(0, 0xFFFFFFFF))
+    rare = draw(_SOMETIMES)
+    header = frames.gre(
+        ethertype,
+        key=draw(number),
+        seq=draw(number),
+        checksum=draw(st.booleans()),
+        routes=draw(st.sampled_from([bytes(4), b"\x08\0\0\4abcd" + bytes(4), b"abcd"])) if rare else None,
+    )
+    return 47, (draw(st.binary(min_size=2, max_size=2)) + header[2:] if draw(_SOMETIMES) else header) + inner
+
+
+@st.composite
+def _encapsulated(draw: st.DrawFn, depth: int) -> tuple[int, bytes]:
+    number = draw(st.sampled_from([4, 41, 137, 143]))
+    if number == 143:
+        return number, draw(ethernets(depth - 1))
+    dissected = {4: _ipv4, 41: _ipv6, 137: _mpls}[number]
+    return number, draw(dissected(depth - 1))[1]
+
+
+@st.composite
+def _mpls(draw: st.DrawFn, depth: int) -> tuple[int, bytes]:
+    labels = draw(
+        st.lists(st.one_of(st.sampled_from([0, 2, 16]), st.integers(0, 0xFFFFF)), min_size=1, max_size=3)
+    )
+    _, inner = draw(_networks(depth))
+    packet = frames.mpls(*labels, inner=inner, bottom=not draw(_SOMETIMES))
+    return draw(st.sampled_from([0x8847, 0x8848])), packet
+
+
 def _transports(depth: int) -> st.SearchStrategy[tuple[int, bytes]]:
     kinds = [
         _tcp(),
@@ -107,9 +154,10 @@ def _transports(depth: int) -> st.SearchStrategy[tuple[int, bytes]]:
         st.tuples(st.sampled_from([1, 58]), st.binary(max_size=8)),
         st.tuples(st.just(50), st.binary(max_size=12)),
         _sctp(),
+        _igmp(),
         st.tuples(st.sampled_from(_PROTOCOLS), st.binary(max_size=24)),
     ]
-    return st.one_of(*kinds, *([_ah(depth)] if depth > 0 else []))
+    return st.one_of(*kinds, *([_ah(depth), _gre(depth), _encapsulated(depth)] if depth > 0 else []))
 
 
 @st.composite
@@ -151,13 +199,20 @@ def _ipv6(draw: st.DrawFn, depth: int) -> tuple[int, bytes]:
 
 def _arp() -> st.SearchStrategy[tuple[int, bytes]]:
     target = st.sampled_from([bytes(6), b"\xff" * 6])
-    return st.builds(lambda op, target: (0x806, frames.arp(op, target=target)), st.integers(0, 5), target)
+    ethertype = st.sampled_from([0x806, 0x806, 0x8035])
+    return st.builds(
+        lambda number, op, target: (number, frames.arp(op, target=target)),
+        ethertype,
+        st.integers(0, 5),
+        target,
+    )
 
 
 def _networks(depth: int) -> st.SearchStrategy[tuple[int, bytes]]:
     other = st.tuples(st.sampled_from([0x888E, 0x8847, 0x1234, 0x0030]), st.binary(max_size=8))
     noise = st.tuples(st.sampled_from([0x800, 0x806, 0x88E5, 0x8100, 0x88A8, 0x9100]), st.binary(max_size=60))
-    return st.one_of(_ipv4(depth), _ipv4(depth), _ipv6(depth), _ipv6(depth), _arp(), other, noise)
+    kinds = [_ipv4(depth), _ipv4(depth), _ipv6(depth), _ipv6(depth), _arp(), other, noise]
+    return st.one_of(*kinds, *([_mpls(depth - 1)] if depth > 0 else []))
 
 
 @st.composite

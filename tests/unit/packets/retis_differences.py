@@ -9,14 +9,26 @@ where Retis has no comparable text.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import frames
 from retis_oracle import CRASHED
-
-TRUNCATED = "... (truncated or incomplete packet)"
+from retis_reconcile import (
+    TRUNCATED,
+    dissected_here,
+    ipsec_over_ipv6,
+    later_fragment,
+    no_length,
+    nothing_further,
+    numbered_options,
+    one_number,
+    short_extension,
+    short_macsec,
+    swap_fragment_flags,
+    without_dscp,
+    without_name_of_mpls,
+)
 
 
 def _same(text: str) -> str:
@@ -48,99 +60,11 @@ def agree(theirs: str, ours: str) -> bool:
     return theirs == ours or any(difference.excuses(theirs, ours) for difference in DIFFERENCES)
 
 
-def _swap_fragment_flags(text: str) -> str:
-    def swapped(match: re.Match[str]) -> str:
-        other = {"+": "rsvd", "rsvd": "+", "DF": "DF"}
-        flags = {other[flag] for flag in match[2].split(",")}
-        return f"{match[1]}[{','.join(flag for flag in ('+', 'DF', 'rsvd') if flag in flags)}]"
-
-    return re.sub(r"( off \d+ )\[([^]]+)\]", swapped, text)
-
-
-def _one_number(text: str) -> str:
-    return re.sub(
-        r"(tfo cookie )((?:0x[0-9a-f]{2}|\?\?)+)", lambda m: f"{m[1]}0x{m[2].replace('0x', '')}", text
-    )
-
-
-def _without_dscp(text: str) -> str:
-    return re.sub(r" tos 0x[0-9a-f]+((?: ECT\([01]\)| CE)? ttl \d+ label )", r"\1", text)
-
-
-def _ipsec_over_ipv6(theirs: str, ours: str) -> bool:
-    """Equal up to the AH or ESP header, which both name at the same place."""
-    if theirs == CRASHED:
-        return (
-            re.search(r" label \S+( len \d+)?( exts \[\S+\])? proto (ESP \(50\)|AH \(51\))", ours) is not None
-        )
-    found = re.search(r" exts \[([A-Za-z0-9,]*?),?\b(Esp|Ah)\b", theirs)
-    if found is None:
-        return False
-    before = f" exts [{found[1]}]" if found[1] else ""
-    protocol = "ESP (50)" if found[2] == "Esp" else "AH (51)"
-    return ours.startswith(f"{theirs[: found.start()]}{before} proto {protocol}")
-
-
-def _short_extension(theirs: str, ours: str) -> bool:
-    return theirs == CRASHED and re.search(r" exts \[\S+\]\.\.\. \(truncated", ours) is not None
-
-
-def _short_macsec(theirs: str, ours: str) -> bool:
-    return theirs == CRASHED and ours.endswith(TRUNCATED) and " exts " not in ours
-
-
-_IPV4_OPTIONS = {
-    "eol": 0, "nop": 1, "rr": 7, "ts": 68, "sec": 130, "lsrr": 131, "sid": 136, "ssrr": 137, "ra": 148
-}  # fmt: skip
-
-
-def _numbered_options(text: str) -> str:
-    def numbered(match: re.Match[str]) -> str:
-        kinds = [
-            _IPV4_OPTIONS[name] if name in _IPV4_OPTIONS else int(name[4:]) for name in match[1].split(",")
-        ]
-        return f" opts [{','.join(f'Ipv4OptionNumber({kind & 31})' for kind in kinds)}] proto "
-
-    return re.sub(r" opts \[([^]]+)\] proto ", numbered, text)
-
-
-def _nothing_further(text: str) -> str:
-    return re.sub(r"( exts \[\S+\]) proto \(59\)\.\.\. \(protocol 0x3b not supported\)$", r"\1", text)
-
-
-def _maybe_with_ports(text: str) -> str:
-    """A pattern for this text, whose last addresses may have ports."""
-    before, _, after = re.escape(text).rpartition(r"\ >\ ")
-    address, _, rest = after.partition(r"\ ")
-    return rf"{before}(\.\d+)? > {address}(\.\d+)?\ {rest}"
-
-
-def _later_fragment(theirs: str, ours: str) -> bool:
-    """Ours ends where the payload begins; Retis goes on, and may crash over it."""
-    ipv4 = r" off [1-9]\d*( \[\S+\])?( len \d+)?( opts \[\S+\])? proto [^.]+$"
-    ipv6 = r"(.* exts \[(\S+,)?Ipv6Frag)\]( proto [^.]+)?$"
-    if re.search(ipv4, ours):
-        return theirs == CRASHED or re.match(_maybe_with_ports(ours), theirs) is not None
-    # Retis may find more extension headers in the payload.
-    found = re.match(ipv6, ours)
-    return found is not None and (theirs == CRASHED or theirs.startswith(found[1]))
-
-
-def _no_length(theirs: str, ours: str) -> bool:
-    """Equal up to where the length would be, behind which Retis finds nothing."""
-    ipv4 = r" off \d+( \[\S+\])?( opts \[\S+\])?(?= proto )"
-    ipv6 = r" label 0x[0-9a-f]+(?= proto )"
-    found = re.search(rf"({ipv4}|{ipv6}) proto [^.]+\.\.\. \([^)]*\)$", theirs)
-    if found is None:
-        return False
-    return re.match(_maybe_with_ports(theirs[: found.end(1)]) + " (proto|exts) ", ours) is not None
-
-
 _TCP = " ttl 64 id 7 off 0 len 40 proto TCP (6) flags [.] seq 100 ack 5 win 1000"
 _LABEL = "::1 > ::2 ttl 64 label 0x0"
 _TCP6 = " proto TCP (6) flags [.] seq 100 ack 5 win 1000"
 _UNKNOWN = (
-    "10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 0 len 20 proto GRE (47)... (protocol 0x2f not supported"
+    "10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 0 len 20 proto OSPF (89)... (protocol 0x59 not supported"
 )
 _ECHO = "10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 0 len {}"
 _ICMP = " proto ICMP (1) type 8 code 0"
@@ -154,11 +78,47 @@ _GENEVE = (
 DIFFERENCES = (
     Difference(
         "no pcap hint",
-        "Retis points at its pcap command; fyke has none yet.",
-        frames.ethernet(0x800, frames.ipv4(47)),
+        "Retis points at its own pcap command.",
+        frames.ethernet(0x800, frames.ipv4(89)),
         f"{_UNKNOWN}, use 'retis pcap')",
         f"{_UNKNOWN})",
         retis=lambda text: text.replace(" not supported, use 'retis pcap')", " not supported)"),
+        row="unsupported protocols",
+    ),
+    Difference(
+        "GRE, IPIP, IPv6 in IP, Ethernet in IP, IGMP",
+        "Retis has their names only. Tunnels are printed as those over UDP: fields, space, what is inside.",
+        frames.ethernet(0x800, frames.ipv4(47, frames.gre(0x800, _INNER, key=42))),
+        f"{_ECHO.format(52)} proto GRE (47)... (protocol 0x2f not supported, use 'retis pcap')",
+        f"{_ECHO.format(52)} proto GRE (47) gre [K] key 0x2a {_ECHO.format(24)}{_ICMP}",
+        excuses=dissected_here,
+        row="unsupported protocols",
+    ),
+    Difference(
+        "MPLS",
+        "Retis has the names of its ethertypes only.",
+        frames.ethernet(0x8847, frames.mpls(16, 17, inner=_INNER)),
+        "... (ethertype 0x8847 not supported, use 'retis pcap')",
+        f"mpls [label 16 tc 5 ttl 64,label 17 tc 5 ttl 64] {_ECHO.format(24)}{_ICMP}",
+        excuses=dissected_here,
+        row="unsupported protocols",
+    ),
+    Difference(
+        "MPLS in IP",
+        "Retis has no name for it.",
+        frames.ethernet(0x800, frames.ipv4(137, frames.mpls(16, inner=_INNER))),
+        f"{_ECHO.format(48)} proto (137)... (protocol 0x89 not supported, use 'retis pcap')",
+        f"{_ECHO.format(48)} proto MPLS (137) mpls [label 16 tc 5 ttl 64] {_ECHO.format(24)}{_ICMP}",
+        fyke=without_name_of_mpls,
+        row="unsupported protocols",
+    ),
+    Difference(
+        "Reverse ARP",
+        "Retis has words for its operations, but not under its ethertype (RFC 903).",
+        frames.ethernet(0x8035, frames.arp(3)),
+        "... (ethertype 0x8035 not supported, use 'retis pcap')",
+        "reverse request who-is 0a:0b:0c:0d:0e:0f tell 01:02:03:04:05:06",
+        excuses=dissected_here,
         row="unsupported protocols",
     ),
     Difference(
@@ -167,7 +127,7 @@ DIFFERENCES = (
         frames.ethernet(0x800, frames.ipv4(1, b"\x08\0\0\0", fragment=0x2000)),
         "10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 0 [rsvd] len 24 proto ICMP (1) type 8 code 0",
         "10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 0 [+] len 24 proto ICMP (1) type 8 code 0",
-        retis=_swap_fragment_flags,
+        retis=swap_fragment_flags,
     ),
     Difference(
         "IPv6 DSCP",
@@ -175,7 +135,7 @@ DIFFERENCES = (
         frames.ethernet(0x86DD, frames.ipv6(58, b"\x80\0\0\0", traffic_class=0xB9)),
         "::1 > ::2 ECT(1) ttl 64 label 0x0 len 4 proto ICMPv6 (58) type 128 code 0",
         "::1 > ::2 tos 0x2e ECT(1) ttl 64 label 0x0 len 4 proto ICMPv6 (58) type 128 code 0",
-        fyke=_without_dscp,
+        fyke=without_dscp,
     ),
     Difference(
         "TFO cookie",
@@ -183,7 +143,7 @@ DIFFERENCES = (
         frames.ethernet(0x800, frames.ipv4(6, frames.tcp(options=b"\x22\4\1\2"))),
         f"10.0.0.1.10 > 10.0.0.2.20 tos 0x0{_TCP} [tfo cookie 0x010x02]".replace("len 40", "len 44"),
         f"10.0.0.1.10 > 10.0.0.2.20 tos 0x0{_TCP} [tfo cookie 0x0102]".replace("len 40", "len 44"),
-        retis=_one_number,
+        retis=one_number,
     ),
     Difference(
         "short MACsec payload",
@@ -191,7 +151,7 @@ DIFFERENCES = (
         frames.ethernet(0x88E5, frames.macsec(b"\x08")),
         CRASHED,
         TRUNCATED,
-        excuses=_short_macsec,
+        excuses=short_macsec,
         row="MACsec payload or IPv6 extension header that was cut off",
     ),
     Difference(
@@ -200,7 +160,7 @@ DIFFERENCES = (
         frames.ethernet(0x86DD, frames.ipv6(0, frames.extension(6, bytes(6), second=1))),
         CRASHED,
         f"{_LABEL} len 8 exts [Hopopt]{TRUNCATED}",
-        excuses=_short_extension,
+        excuses=short_extension,
         row="MACsec payload or IPv6 extension header that was cut off",
     ),
     Difference(
@@ -210,7 +170,7 @@ DIFFERENCES = (
         frames.ethernet(0x86DD, frames.ipv6(50, frames.esp())),
         f"{_LABEL} len 8 exts [Esp] proto (0)... (protocol 0x0 not supported, use 'retis pcap')",
         f"{_LABEL} len 8 proto ESP (50) spi 0x0000dead seq 0x12c",
-        excuses=_ipsec_over_ipv6,
+        excuses=ipsec_over_ipv6,
         row="ESP and AH over IPv6",
     ),
     Difference(
@@ -220,7 +180,7 @@ DIFFERENCES = (
         frames.ethernet(0x86DD, frames.ipv6(51, frames.ah(6, frames.tcp()))),
         f"{_LABEL} len 44 exts [Ah] proto TCP (6){TRUNCATED}",
         f"{_LABEL} len 44 proto AH (51) spi 0x00000011 seq 0x22 icv 0x{'aa' * 12}{_TCP6}",
-        excuses=_ipsec_over_ipv6,
+        excuses=ipsec_over_ipv6,
         row="ESP and AH over IPv6",
     ),
     Difference(
@@ -238,7 +198,7 @@ DIFFERENCES = (
         frames.ethernet(0x800, frames.ipv4(17, frames.udp(b"abcd"), fragment=0x4001)),
         "10.0.0.1.10 > 10.0.0.2.20 tos 0x0 ttl 64 id 7 off 8 [DF] len 32 proto UDP (17) len 4",
         "10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 8 [DF] len 32 proto UDP (17)",
-        excuses=_later_fragment,
+        excuses=later_fragment,
     ),
     Difference(
         "IPv6 fragments after the first",
@@ -246,7 +206,7 @@ DIFFERENCES = (
         frames.ethernet(0x86DD, frames.ipv6(44, frames.fragment(17, frames.udp(b"abcd"), offset=8))),
         f"{_LABEL} len 20 exts [Ipv6Frag] proto UDP (17) len 4",
         f"{_LABEL} len 20 exts [Ipv6Frag] proto UDP (17)",
-        excuses=_later_fragment,
+        excuses=later_fragment,
         row="fragments after the first",
     ),
     Difference(
@@ -257,7 +217,7 @@ DIFFERENCES = (
         f"10.0.0.1 > 10.0.0.2 tos 0x0 ttl 64 id 7 off 0 proto TCP (6){TRUNCATED}",
         "10.0.0.1.10 > 10.0.0.2.20 tos 0x0 ttl 64 id 7 off 0 proto TCP (6) "
         "flags [.] seq 100:103 ack 5 win 1000",
-        excuses=_no_length,
+        excuses=no_length,
     ),
     Difference(
         "IPv6 length of 0",
@@ -265,7 +225,7 @@ DIFFERENCES = (
         frames.ethernet(0x86DD, frames.ipv6(0, frames.jumbo(6, 70000) + frames.tcp(), length=0)),
         f"{_LABEL} proto (0)... (protocol 0x0 not supported, use 'retis pcap')",
         f"{_LABEL} exts [Hopopt] proto TCP (6) flags [.] seq 100:70072 ack 5 win 1000",
-        excuses=_no_length,
+        excuses=no_length,
         row="IP length of 0",
     ),
     Difference(
@@ -275,7 +235,7 @@ DIFFERENCES = (
         frames.ethernet(0x86DD, frames.ipv6(0, frames.extension(59))),
         f"{_LABEL} len 8 exts [Hopopt] proto (59)... (protocol 0x3b not supported, use 'retis pcap')",
         f"{_LABEL} len 8 exts [Hopopt]",
-        retis=_nothing_further,
+        retis=nothing_further,
     ),
     Difference(
         "IPv4 options",
@@ -285,7 +245,7 @@ DIFFERENCES = (
         f"{_ECHO.format(32)} opts [Ipv4OptionNumber(20),Ipv4OptionNumber(6),Ipv4OptionNumber(1),"
         f"Ipv4OptionNumber(1)]{_ICMP}",
         f"{_ECHO.format(32)} opts [ra,opt-134,nop,nop]{_ICMP}",
-        fyke=_numbered_options,
+        fyke=numbered_options,
     ),
     Difference(
         # Without the link layer there is nothing to reconcile.

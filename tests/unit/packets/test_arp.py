@@ -4,8 +4,8 @@ import pytest
 from fyke.packets import text
 
 
-def _text(packet: bytes) -> str:
-    frame = frames.ethernet(0x806, packet)
+def _text(packet: bytes, *, ethertype: int = 0x806) -> str:
+    frame = frames.ethernet(ethertype, packet)
     return text(frame, len(frame))
 
 
@@ -22,6 +22,7 @@ def _text(packet: bytes) -> str:
 )
 def test_operations(operation: int, expected: str) -> None:
     assert _text(frames.arp(operation)) == expected
+    assert _text(frames.arp(operation), ethertype=0x8035) == expected
 
 
 def test_unknown_target_is_left_out() -> None:
