@@ -9,11 +9,11 @@ cd "$(dirname "$0")/.."
 # build: clang llvm libbpf-dev linux-libc-dev (BPF objects), python3-venv
 # use:   libbpf1, less (the pager); procps (the demo)
 # check: clang-format
-# host:  iproute2 iputils-ping nftables tcpdump ethtool bpftool
+# host:  iproute2 iputils-ping nftables tcpdump ethtool bpftool tshark
 # vm:    qemu-system-x86 kmod busybox-static (to boot), debian-archive-keyring (to fetch kernels)
 PACKAGES='bpftool busybox-static ca-certificates clang clang-format debian-archive-keyring ethtool iproute2
     iputils-ping kmod less libbpf-dev libbpf1 linux-libc-dev llvm nftables procps python3 python3-venv
-    qemu-system-x86 tcpdump'
+    qemu-system-x86 tcpdump tshark'
 
 say() { printf '  %-7s %s\n' "$1" "$2"; }
 
