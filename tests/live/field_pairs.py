@@ -154,7 +154,7 @@ class KernelSamples(Samples):  # type: ignore[misc]
         kinds = [kind for kind in ALLOCATED if kind in STRUCTS]
         self.objects = {kind: [image.struct(kind), image.struct(kind)] for kind in kinds}
         self.bytes_at = []
-        for content in (b"veth\0", b"eth0\0", b"\0", b"a\0junk", *MACS):
+        for content in (b"veth\0", b"eth0\0", b"\0", b"a\0junk", b"veth1\0", *MACS):
             self.bytes_at.append(image.allocate(64))
             image.write_bytes(self.bytes_at[-1], content)
         for kind in kinds:
