@@ -28,11 +28,11 @@ DROP, TIMEOUT, LOOKUP = "skb:kfree_skb", "net:net_dev_xmit_timeout", "fib6:fib6_
 LACKS: tuple[tuple[str, ...], ...] = ((), ("bpf_rdonly_cast",))
 # For an emulated kernel, where loading takes seconds.
 FEW = (
-    "sk_buff.mark:0x3 == 1 or sk_buff.pkt_type in {2-PACKET_OUTGOING} or sk_buff._nfct:~0x7:nf_conn.mark == 7",
+    "sk_buff.mark:0x3 == 1 or sk_buff.pkt_type in {2-4} or sk_buff._nfct:~0x7:nf_conn.mark < 8",
     'net_device.name in {"eth0", "a", ""} or sock.__sk_common.skc_daddr in {10.0.0.0/8, 0.0.0.0-0.0.0.9}',
     "sock.__sk_common.skc_v6_daddr == fe80::/10 or not net.ns.inum <= 0x800 and sk_buff.protocol != 0x0800",
     'net_device.dev_addr == 02:00:00:00:00:01 or net_device.rtnl_link_ops.kind != "veth"',
-    "sk_buff.cloned and net_device.ifindex < 0 or sk_buff.fclone in {1-2} or sock.sk_err in {-1, 1-3, 7}",
+    "sk_buff.hash == 1 or net_device.ifindex < 0 or sk_buff.fclone in {1-2} or sock.sk_err in {-1, 1-3, 7}",
 )
 
 
