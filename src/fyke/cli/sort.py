@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import dataclasses
 import logging
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +66,9 @@ def run(args: argparse.Namespace) -> int:
             log.info("File already sorted")
             return 0
         if args.out is not None:
-            _refuse_input(args.out, source)
+            from fyke.cli.writing import refuse_input
+
+            refuse_input(args.out, source, "sorted", "write the journeys to another file")
         try:
             _sort(args, source, wanted)
             report(source)
@@ -121,29 +122,3 @@ def _text(
             screen.write(piece)
 
     return take
-
-
-def _refuse_input(out: str, source: EventSource) -> None:
-    """Refuse to write over what is being read."""
-    from fyke.errors import UsageError
-    from fyke.events.rotation import next_path
-
-    path: str | None = source.path
-    while path is not None and os.path.exists(path):
-        if os.path.exists(out) and os.path.samefile(path, out):
-            raise UsageError(f"{out} is the file to be sorted", "write the journeys to another file")
-        path = next_path(path)
-    if source.follow and _set_of(out) is not None and _set_of(out) == _set_of(source.path):
-        raise UsageError(
-            f"{out} would be taken for a file of the set {source.path}..", "write to a name without a number"
-        )
-
-
-def _set_of(path: str) -> str | None:
-    """Return what the files of a split set have in common, None for a file that is of none by its name."""
-    from fyke.events.rotation import split_number
-
-    if split_number(path) is None:
-        return None
-    folder, name = os.path.split(path)
-    return os.path.join(os.path.realpath(folder), name.rpartition(".")[0])

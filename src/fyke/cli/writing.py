@@ -1,7 +1,8 @@
-"""Which kind of file an output name asks for, and its writer."""
+"""Which kind of file an output name asks for, its writer, and which names can't be written to."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from fyke.errors import UsageError
@@ -10,6 +11,7 @@ from fyke.events.facts import Facts
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from fyke.events.reader import EventSource
     from fyke.events.retis.write import RetisWriter
     from fyke.events.store import EventWriter
 
@@ -44,3 +46,28 @@ def open_writer(
     from fyke.events.store import EventWriter
 
     return EventWriter(path, facts, limit_bytes=limit_bytes, schema=schema)
+
+
+def refuse_input(out: str, source: EventSource, done: str, hint: str) -> None:
+    """Raise UsageError for an output over what is being read. done: what happens to the input (`sorted`)."""
+    from fyke.events.rotation import next_path
+
+    path: str | None = source.path
+    while path is not None and os.path.exists(path):
+        if os.path.exists(out) and os.path.samefile(path, out):
+            raise UsageError(f"{out} is the file to be {done}", hint)
+        path = next_path(path)
+    if source.follow and _set_of(out) is not None and _set_of(out) == _set_of(source.path):
+        raise UsageError(
+            f"{out} would be taken for a file of the set {source.path}..", "write to a name without a number"
+        )
+
+
+def _set_of(path: str) -> str | None:
+    """Return what the files of a split set have in common, None for a file that is of none by its name."""
+    from fyke.events.rotation import split_number
+
+    if split_number(path) is None:
+        return None
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name.rpartition(".")[0])

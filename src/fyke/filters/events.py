@@ -18,8 +18,8 @@ from fyke.filters.pcap.evaluate import verdicts
 
 NO_PACKET = 4  # the verdict on a row without packet, beside those of fyke.filters.pcap
 ETHERNET_BYTES = 14
-_TAG_AT = 12  # where an Ethernet frame has its VLAN tag (IEEE 802.1Q): behind the two addresses
-_TAG_BYTES = 4
+TAG_AT = 12  # where an Ethernet frame has its VLAN tag (IEEE 802.1Q): behind the two addresses
+TAG_BYTES = 4
 _MATRIX_BYTES = 16 << 20  # of packets laid side by side at once
 
 Mask = npt.NDArray[np.bool_]
@@ -148,7 +148,7 @@ def _packets(batch: pa.RecordBatch, *, with_tags: bool) -> _Packets:
     if length.null_count:
         wire = np.where(length.is_null().to_numpy(zero_copy_only=False), lengths, wire)
     own = pc.fill_null(pc.struct_field(packet, "link_layer"), True).to_numpy(zero_copy_only=False)
-    tags = _tags(batch.column("vlan_accel")) if with_tags else np.full(len(batch), -1, np.int64)
+    tags = accelerated_tags(batch.column("vlan_accel")) if with_tags else np.full(len(batch), -1, np.int64)
     return _Packets(data, wire, own, tags, flat, starts, lengths)
 
 
@@ -163,7 +163,7 @@ def _layout(data: pa.Array) -> tuple[Numbers, Numbers, npt.NDArray[np.uint8]]:
     return ends[:-1] - ends[0], lengths, flat
 
 
-def _tags(section: pa.Array) -> Numbers:
+def accelerated_tags(section: pa.Array) -> Numbers:
     """Return each row's accelerated tag as it would stand in the packet: ethertype, then PCP, DEI and VID."""
     if section.null_count == len(section):
         return np.full(len(section), -1, np.int64)
@@ -202,8 +202,8 @@ def _evaluate(program: Program, packets: _Packets, *, tagged: bool = False) -> n
         if tagged:
             data = _with_tags(data, some.tags)
             # A tag behind the end of what was kept can't be read either.
-            lengths = np.where(lengths >= _TAG_AT, lengths + _TAG_BYTES, lengths)
-            wire = wire + _TAG_BYTES
+            lengths = np.where(lengths >= TAG_AT, lengths + TAG_BYTES, lengths)
+            wire = wire + TAG_BYTES
         result[which] = verdicts(program, data, lengths, wire)
     return result
 
@@ -231,11 +231,11 @@ def _matrix(packets: _Packets) -> npt.NDArray[np.uint8]:
 
 
 def _with_tags(data: npt.NDArray[np.uint8], tags: Numbers) -> npt.NDArray[np.uint8]:
-    wide = np.zeros((len(data), max(data.shape[1], _TAG_AT) + _TAG_BYTES), np.uint8)
-    before = min(data.shape[1], _TAG_AT)
+    wide = np.zeros((len(data), max(data.shape[1], TAG_AT) + TAG_BYTES), np.uint8)
+    before = min(data.shape[1], TAG_AT)
     wide[:, :before] = data[:, :before]
-    wide[:, _TAG_AT : _TAG_AT + _TAG_BYTES] = tags.astype(">u4").view(np.uint8).reshape(-1, _TAG_BYTES)
-    wide[:, _TAG_AT + _TAG_BYTES :] = data[:, _TAG_AT:]
+    wide[:, TAG_AT : TAG_AT + TAG_BYTES] = tags.astype(">u4").view(np.uint8).reshape(-1, TAG_BYTES)
+    wide[:, TAG_AT + TAG_BYTES :] = data[:, TAG_AT:]
     return wide
 
 

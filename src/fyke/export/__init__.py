@@ -1,0 +1,1 @@
+"""Recordings, and results over them, in the formats of other tools."""
