@@ -64,6 +64,8 @@ PORTS = frozenset(f"{name}.{side}port" for name in ("tcp", "udp", "sctp") for si
 """Shown with the addresses, where the transport header follows the IP header directly."""
 SHOWN = {"tcp.flags": 0x1FF, "gre.flags_and_version": 0xF807}
 """Of fields with reserved bits, those that the text has."""
+BYTES = frozenset(("ah.icv", "tcp.options.tfo.cookie"))
+"""Hexadecimal, and no numbers even where they have decimal digits only."""
 LAST = ("eth.type", "ip.dst", "ipv6.dst")
 """The last fields of headers: where tshark has them, the header is whole, and the text must have it too."""
 CLAIMED = frozenset(
@@ -147,7 +149,7 @@ def _value(name: str, one: str) -> Value:
     # Later versions of tshark write flags as words.
     if one in ("True", "False"):
         return int(one == "True")
-    if re.fullmatch(r"0x[0-9a-f]+|0|[1-9]\d*", one):
+    if name not in BYTES and re.fullmatch(r"0x[0-9a-f]+|0|[1-9]\d*", one):
         return int(one, 0) & SHOWN.get(name, -1)
     return str(ip_address(one)) if name in ("ipv6.src", "ipv6.dst") else one
 
@@ -196,8 +198,11 @@ def test_odd_packets(seen: tuple[list[Seen], list[Seen], list[Seen]]) -> None:
     _, _, odd = seen
     compared = 0
     for one in odd:
+        if " icv 0x proto " in one.line:
+            continue  # a length that AH can't have
         for name, ours, theirs in one.both():
-            if name in CLAIMED or not ours or not theirs:
+            # The text takes ARP's addresses to be those of IPv4 and Ethernet, whatever sizes are claimed.
+            if name in CLAIMED or name.startswith("arp.") or not ours or not theirs:
                 continue
             assert ours[0] == theirs[0], f"{name}: {one.line}"
             compared += 1
