@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fyke.capture.ready import write_ready_file
 from fyke.capture.session import POLL_SECONDS, Session
-from fyke.capture.stopping import Command, StopSignals
+from fyke.capture.stopping import Command, StopRequest, StopSignals
 from fyke.kernel.machine import kernel_clock_ns
 
 if TYPE_CHECKING:
@@ -30,12 +31,13 @@ HURRY_SECONDS = 2.0
 class Run:
     """How one collection runs and ends.
 
-    sink: takes each batch. live: batches are wanted at once, however small. stop_after: number of events.
+    sink: what `go` gives each batch. live: batches are wanted at once, however small. stop_after: number of
+    events.
     """
 
     session: Session
     sink: Callable[[pa.RecordBatch], None]
-    signals: StopSignals
+    signals: StopSignals | StopRequest
     command: Command | None = None
     live: bool = False
     stop_after: int | None = None
@@ -47,6 +49,12 @@ class Run:
 
     def go(self) -> None:
         """Collect until a signal, the command's end or the number of events; then write the closing row."""
+        with closing(self.batches()) as batches:
+            for batch in batches:
+                self.sink(batch)
+
+    def batches(self) -> Generator[pa.RecordBatch, None, None]:
+        """Collect; yield the events, the notes of what was lost, and at the end the closing row."""
         rings = self.session.rings
         rings.watch(self.signals.fd)
         if self.command:
@@ -58,14 +66,14 @@ class Run:
             while not self._is_over():
                 if not rings.more:
                     rings.wait(POLL_SECONDS)
-                self._take(self.session.poll(flush=self.live))
-                self._look_for_loss()
+                yield from self._take(self.session.poll(flush=self.live))
+                yield from self._look_for_loss()
             for batch in self.session.stop():
-                self._finish(batch)
+                yield from self._finish(batch)
         finally:
             if self.command:
                 self.command.stop()
-        self._close()
+        yield from self._close()
 
     def _is_over(self) -> bool:
         if self.reason:
@@ -76,47 +84,47 @@ class Run:
             self.reason = "command"
         return bool(self.reason)
 
-    def _take(self, batch: pa.RecordBatch | None) -> None:
+    def _take(self, batch: pa.RecordBatch | None) -> Iterator[pa.RecordBatch]:
         if batch is None or self.reason == "count":
             return
         if self.stop_after is not None and self.events + len(batch) >= self.stop_after:
             batch = batch.slice(0, self.stop_after - self.events)
             self.reason = "count"
         self.events += len(batch)
-        self.sink(batch)
+        yield batch
 
-    def _finish(self, batch: pa.RecordBatch) -> None:
+    def _finish(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Take one of the last batches. A second signal is in a hurry: what takes long counts as lost."""
         if self.signals.count > 1 and not self._hurry_until:
             self._hurry_until = time.monotonic() + HURRY_SECONDS
         if not self._hurry_until or time.monotonic() < self._hurry_until:
-            self._take(batch)
+            yield from self._take(batch)
         elif self.reason != "count":
             self.session.loss.abandon(len(batch))
 
-    def _look_for_loss(self) -> None:
+    def _look_for_loss(self) -> Iterator[pa.RecordBatch]:
         now = time.monotonic()
         if now - self._looked < LOSS_SECONDS:
             return
         self._looked = now
-        self._report(self.session.gaps())
+        yield from self._report(self.session.gaps())
 
-    def _report(self, gaps: list[Gap]) -> None:
+    def _report(self, gaps: list[Gap]) -> Iterator[pa.RecordBatch]:
         if not gaps:
             return
         from fyke.capture.loss import gap_batch
 
-        self.sink(gap_batch(gaps))
+        yield gap_batch(gaps)
         for cause, text in _CAUSES.items():
             lost = sum(g.count for g in gaps if g.cause == cause)
             if lost:
                 log.warning(text, lost)
 
-    def _close(self) -> None:
+    def _close(self) -> Iterator[pa.RecordBatch]:
         from fyke.capture.loss import closing_batch
 
-        self._report(self.session.gaps())
-        self.sink(closing_batch(kernel_clock_ns(), self.events, self.session.loss, self.reason))
+        yield from self._report(self.session.gaps())
+        yield closing_batch(kernel_clock_ns(), self.events, self.session.loss, self.reason)
         if self.session.rings.late:
             log.warning("%d events came too late to be put in order of time", self.session.rings.late)
 

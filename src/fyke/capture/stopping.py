@@ -1,4 +1,4 @@
-"""What ends a collection: signals, the command it was started for."""
+"""What ends a collection: signals, the command it was started for, the program it is part of."""
 
 from __future__ import annotations
 
@@ -52,6 +52,30 @@ class StopSignals:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         signal.set_wakeup_fd(self._previous_wakeup)
+        os.close(self._read)
+        os.close(self._write)
+
+
+class StopRequest:
+    """What a program ends its collection with; looks like `StopSignals`, and leaves signals alone."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    @property
+    def fd(self) -> int:
+        """What to wait on."""
+        return self._read
+
+    def stop(self) -> None:
+        """Ask for the end, from any thread, as often as one likes."""
+        if not self.count:
+            self.count = 1
+            os.write(self._write, b"\0")
+
+    def close(self) -> None:
+        """Close the pipe."""
         os.close(self._read)
         os.close(self._write)
 

@@ -124,44 +124,28 @@ def run(args: argparse.Namespace) -> int:
     options = _options(args)
     _check(args)
     with _tracefs(args):
+        from fyke.capture.begin import cpus
         from fyke.capture.plan import make_plan
 
         kernel = LiveKernel()
-        plan = make_plan(options, kernel, *_cpus())
+        plan = make_plan(options, kernel, *cpus())
         if args.dry_run:
             _show(plan, kernel, args)
             return 0
         return _collect(args, plan, kernel)
 
 
-def _cpus() -> tuple[int, tuple[int, ...]]:
-    """Return how many places an array by CPU number needs, and the CPUs that are online."""
-    from fyke.errors import Unsupported
-    from fyke.kernel.machine import online_cpus, possible_cpus
-
-    try:
-        return max(possible_cpus()) + 1, online_cpus()
-    except (OSError, ValueError) as e:
-        raise Unsupported(f"the list of CPUs can't be read: {e}", "mount /sys") from e
-
-
 def _options(args: argparse.Namespace) -> Options:
-    from fyke.capture.plan import DEFAULT_MAX_PROBES, DEFAULT_SNAPLEN, MAX_SNAPLEN, Options
-    from fyke.errors import UsageError
+    from fyke.capture.begin import checked_options
 
-    snaplen = DEFAULT_SNAPLEN if args.snaplen is None else args.snaplen
-    if not 1 <= snaplen <= MAX_SNAPLEN:
-        raise UsageError(f"--snaplen {snaplen} is not between 1 and {MAX_SNAPLEN}")
-    if args.max_probes is not None and args.max_probes < 1:
-        raise UsageError(f"--max-probes {args.max_probes} is less than 1")
-    return Options(
-        collectors=tuple(_words(args.collectors)) or ("auto",),
-        probes=tuple(args.probe or ()),
-        skb_sections=_skb_sections(_words(args.skb_sections)),
+    return checked_options(
+        collectors=_words(args.collectors),
+        probes=args.probe or (),
+        skb_sections=_words(args.skb_sections),
         stack=args.stack,
-        snaplen=snaplen,
+        snaplen=args.snaplen,
         buffer_bytes=_size(args.buffer, "--buffer"),
-        max_probes=args.max_probes or DEFAULT_MAX_PROBES,
+        max_probes=args.max_probes,
         filters=_filters(args),
     )
 
@@ -182,21 +166,6 @@ def _filters(args: argparse.Namespace) -> FilterOptions:
 
 def _words(values: list[str] | None) -> list[str]:
     return [word for value in values or () for word in value.split(",")]
-
-
-def _skb_sections(words: list[str]) -> tuple[str, ...]:
-    from fyke.collectors import COLLECTORS
-    from fyke.errors import UsageError
-
-    known = [word for c in COLLECTORS for word, _ in c.optional_sections]
-    # Retis' older names of what is always collected, or has become a collector of its own.
-    ignored = ("eth", "arp", "ip", "tcp", "udp", "icmp", "packet", "dev", "ns")
-    for word in words:
-        if word in ignored:
-            log.warning("--skb-sections %s has no effect", word)
-        elif word != "all" and word not in known:
-            raise UsageError(f"unknown --skb-sections value {word!r}", f"values: {', '.join(known)}, all")
-    return tuple(words)
 
 
 def _size(text: str | None, option: str) -> int | None:
@@ -367,24 +336,9 @@ def _sinks(
 
 def _facts(plan: Plan) -> Facts:
     from fyke import __version__
-    from fyke.events.facts import Facts
-    from fyke.kernel.machine import clock_monotonic_offset_ns, kernel_clock_ns, machine
+    from fyke.capture.begin import facts_of
 
-    here = machine()
-    return Facts(
-        version=__version__,
-        cmdline=shlex.join(["fyke", *sys.argv[1:]]),
-        timestamp_ns=kernel_clock_ns(),
-        clock_monotonic_offset_ns=clock_monotonic_offset_ns(),
-        kernel_release=here.kernel_release,
-        kernel_version=here.kernel_version,
-        hardware_name=here.hardware_name,
-        collectors=tuple(c.name for c in plan.collectors),
-        probes=tuple(
-            {"symbol": p.symbol, "probe_type": p.mechanism, "asked": list(p.asked)} for p in plan.probes
-        ),
-        notes=plan.notes,
-    )
+    return facts_of(plan, shlex.join(["fyke", *sys.argv[1:]]), __version__)
 
 
 def _tell_started(plan: Plan, missing: dict[str, str]) -> None:

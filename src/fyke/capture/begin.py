@@ -1,0 +1,85 @@
+"""What every collection begins with, whoever starts it: checked options, the machine's CPUs, the facts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from fyke.capture.filters import FilterOptions
+from fyke.capture.plan import DEFAULT_MAX_PROBES, DEFAULT_SNAPLEN, MAX_SNAPLEN, Options, Plan
+from fyke.collectors import COLLECTORS
+from fyke.errors import Unsupported, UsageError
+from fyke.events.facts import Facts
+from fyke.kernel.machine import clock_monotonic_offset_ns, kernel_clock_ns, machine
+
+log = logging.getLogger(__name__)
+
+
+def checked_options(
+    *,
+    collectors: Iterable[str] = (),
+    probes: Iterable[str] = (),
+    skb_sections: Iterable[str] = (),
+    stack: bool = False,
+    snaplen: int | None = None,
+    buffer_bytes: int | None = None,
+    max_probes: int | None = None,
+    filters: FilterOptions | None = None,
+) -> Options:
+    """Return the options of a collection, None for what is to be as usual. Raises UsageError."""
+    snaplen = DEFAULT_SNAPLEN if snaplen is None else snaplen
+    if not 1 <= snaplen <= MAX_SNAPLEN:
+        raise UsageError(f"--snaplen {snaplen} is not between 1 and {MAX_SNAPLEN}")
+    if max_probes is not None and max_probes < 1:
+        raise UsageError(f"--max-probes {max_probes} is less than 1")
+    return Options(
+        collectors=tuple(collectors) or ("auto",),
+        probes=tuple(probes),
+        skb_sections=_skb_sections(tuple(skb_sections)),
+        stack=stack,
+        snaplen=snaplen,
+        buffer_bytes=buffer_bytes,
+        max_probes=max_probes or DEFAULT_MAX_PROBES,
+        filters=filters or FilterOptions(),
+    )
+
+
+def _skb_sections(words: tuple[str, ...]) -> tuple[str, ...]:
+    known = [word for c in COLLECTORS for word, _ in c.optional_sections]
+    # Retis' older names of what is always collected, or has become a collector of its own.
+    ignored = ("eth", "arp", "ip", "tcp", "udp", "icmp", "packet", "dev", "ns")
+    for word in words:
+        if word in ignored:
+            log.warning("--skb-sections %s has no effect", word)
+        elif word != "all" and word not in known:
+            raise UsageError(f"unknown --skb-sections value {word!r}", f"values: {', '.join(known)}, all")
+    return words
+
+
+def cpus() -> tuple[int, tuple[int, ...]]:
+    """Return how many places an array by CPU number needs, and the CPUs that are online."""
+    from fyke.kernel.machine import online_cpus, possible_cpus
+
+    try:
+        return max(possible_cpus()) + 1, online_cpus()
+    except (OSError, ValueError) as e:
+        raise Unsupported(f"the list of CPUs can't be read: {e}", "mount /sys") from e
+
+
+def facts_of(plan: Plan, cmdline: str, version: str) -> Facts:
+    """Return the facts of a collection that begins now. version: of fyke."""
+    here = machine()
+    return Facts(
+        version=version,
+        cmdline=cmdline,
+        timestamp_ns=kernel_clock_ns(),
+        clock_monotonic_offset_ns=clock_monotonic_offset_ns(),
+        kernel_release=here.kernel_release,
+        kernel_version=here.kernel_version,
+        hardware_name=here.hardware_name,
+        collectors=tuple(c.name for c in plan.collectors),
+        probes=tuple(
+            {"symbol": p.symbol, "probe_type": p.mechanism, "asked": list(p.asked)} for p in plan.probes
+        ),
+        notes=plan.notes,
+    )
