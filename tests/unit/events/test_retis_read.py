@@ -312,7 +312,8 @@ def test_the_first_bad_event_is_found_in_a_large_batch(tmp_path: Path) -> None:
 def test_a_line_longer_than_any_event_is_not_taken_into_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fyke.events.retis.read.MAX_LINE", 10_000)
+    monkeypatch.setattr("fyke.events.retis.lines.MAX_LINE", 10_000)
+    monkeypatch.setattr("fyke.events.retis.lines.BLOCK_BYTES", 4_000)
     rows, error = _damaged(tmp_path / "a", b'{"x":"' + b"a" * 20_000 + b'"}\n')
     assert len(rows) == 3
     assert "the line is longer than any event" in error.message

@@ -1,0 +1,98 @@
+"""The lines of a file, many at a time: blocks that are searched as arrays of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+BLOCK_BYTES = 2 << 20  # some 3,600 events; what is made of it then fits into a cache
+MAX_LINE = 64 << 20  # bytes; a Retis event takes some 600, a series is one packet's
+
+Places = npt.NDArray[np.int64]
+
+_PAD = bytes(32)  # so that words can be read before the first byte and beyond the last
+_NEWLINE, _QUOTE, _BACKSLASH = b'\n"\\'
+_SPACE, _PRINTABLE = 0x20, 0x5F  # the first printable character, and how many there are (0x20 to 0x7e)
+
+
+class LongLine(ValueError):
+    """A line is longer than any event; nothing after it was read."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines.
+
+    content: their bytes between paddings. starts, ends: where each line begins, and its newline is (of a last
+    line without one: where the bytes end). plain: for each line, whether it is of printable ASCII without
+    backslashes; in such a line every quote begins or ends a string, and a string is its bytes.
+    first: the number of the first line in the file, from 1.
+    """
+
+    content: bytes
+    starts: Places
+    ends: Places
+    plain: npt.NDArray[np.bool_]
+    first: int
+
+    def line(self, number: int) -> bytes:
+        """Return line `number` of the block, from 0, with its newline."""
+        end = int(self.ends[number])
+        return self.content[int(self.starts[number]) : min(end + 1, len(self.content) - len(_PAD))]
+
+    @cached_property
+    def bytes(self) -> npt.NDArray[np.uint8]:
+        """Every byte, paddings included."""
+        return np.frombuffer(self.content, np.uint8)
+
+    @cached_property
+    def words(self) -> npt.NDArray[np.uint64]:
+        """The eight bytes that begin at each place, as a little-endian number."""
+        return np.ndarray((len(self.content) - 7,), np.dtype("<u8"), self.content, strides=(1,))
+
+    @cached_property
+    def quotes(self) -> Places:
+        """Where there are quotes."""
+        return np.flatnonzero(self.bytes == _QUOTE)
+
+
+def blocks(file: BinaryIO, first: int) -> Iterator[Block]:
+    """Yield what a file holds from here on.
+
+    first: the number of the line that begins here. Raises LongLine, after the lines before it.
+    """
+    rest: list[bytes] = []  # of a line whose end was not read yet
+    while data := file.read(BLOCK_BYTES):
+        newline = data.find(b"\n")
+        if sum(map(len, rest)) + (newline + 1 or len(data)) > MAX_LINE:
+            raise LongLine("the line is longer than any event")
+        if newline < 0:
+            rest.append(data)
+            continue
+        whole = data.rindex(b"\n") + 1
+        block = _block(b"".join((_PAD, *rest, memoryview(data)[:whole], _PAD)), first)
+        yield block
+        first += len(block.starts)
+        rest = [data[whole:]]
+    if any(rest):
+        yield _block(b"".join((_PAD, *rest, _PAD)), first)
+
+
+def _block(content: bytes, first: int) -> Block:
+    inner = np.frombuffer(content, np.uint8)[len(_PAD) : -len(_PAD)]
+    odd = np.flatnonzero((inner - np.uint8(_SPACE)) >= _PRINTABLE)
+    is_end = inner[odd] == _NEWLINE
+    ends, odd = odd[is_end], odd[~is_end]
+    if inner[-1] != _NEWLINE:
+        ends = np.append(ends, len(inner))
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    if _BACKSLASH in content:
+        odd = np.concatenate((odd, np.flatnonzero(inner == _BACKSLASH)))
+    plain = np.ones(len(starts), np.bool_)
+    plain[np.searchsorted(starts, odd, side="right") - 1] = False
+    return Block(content, starts + len(_PAD), ends + len(_PAD), plain, first)

@@ -1,0 +1,271 @@
+"""Shapes: what lines of the same keys in the same order have in common, and which of their values go where.
+
+Retis writes its events with the same keys in the same order again and again: but for numbers and the insides
+of strings, thousands of lines are equal byte for byte. A shape is learned from one such line. Which value
+belongs in which column is not known here: the exact way (`exact.py`) is asked, with a copy of the event in
+which the values are numbered.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fyke.events.column import Column
+from fyke.events.retis.exact import Converter, Fraction, is_startup, no_number
+from fyke.events.retis.lines import Block, Places
+from fyke.events.retis.rows import BadEvent, Row
+from fyke.events.schema import HEADER, sections
+
+MAX_LENGTH = 1 << 16  # bytes of an event that a shape is learned from
+TRACKING_INDEX = ("tracking", "idx")  # stands among the columns for an event's place in Retis' series
+
+# A string with what tells a key; a number; a word. In JSON, in a line without backslashes.
+_TOKEN = re.compile(rb'"[^"]*"([ \t]*:)?|-?[0-9][-+.0-9eE]*|true|false|null')
+_WHOLE = re.compile(rb"0|[1-9][0-9]{0,19}")
+_FIRST = 1 << 80  # stands for the first number of a line: no column holds it
+
+Key = tuple[str, str]  # a section and a column; of the header: "" and a column
+
+
+class Unfit(Exception):
+    """No shape can be made of this line."""
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """Bytes of literals by eight, or less where `masks` says so. literals, offsets: where each word is."""
+
+    literals: Places
+    offsets: Places
+    words: npt.NDArray[np.uint64]
+    masks: npt.NDArray[np.uint64] | None = None
+
+    def found(self, block: Block, begins: Places) -> npt.NDArray[np.bool_]:
+        """Say for each event whether they are in it. begins: of its literals, none outside of the block."""
+        places = begins[:, self.literals]
+        places += self.offsets
+        found = block.words[places]
+        if self.masks is not None:
+            found &= self.masks
+        same: npt.NDArray[np.bool_] = (found == self.words).all(axis=1)
+        return same
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """A kind of event: `literals[0] value literals[1] value ... literals[-1]`.
+
+    quotes: how many quotes it has. anchors: which quote, from 0, is the first of each literal; offsets: bytes
+    from the literal's begin to that quote. The last literal may have none: `anchors` then has one less.
+    whole, short: all bytes of the literals. some: a few of `whole`. numbers, strings: which values are what.
+    columns: key -> the value's place in `numbers` or `strings` (of a list: places), or what is the same in
+    all these events. sections: those that the event has. told_place: it says itself where in a journey
+    it is, or that it is nowhere. unknown: sections of the event without a column.
+    """
+
+    quotes: int
+    lengths: Places
+    anchors: Places
+    offsets: Places
+    some: Words
+    whole: Words
+    short: Words
+    numbers: Places
+    strings: Places
+    columns: dict[Key, Any]
+    sections: tuple[str, ...]
+    told_place: bool
+    unknown: dict[str, int]
+
+    def find(
+        self, block: Block, first_quotes: Places, starts: Places, ends: Places
+    ) -> tuple[npt.NDArray[np.bool_], Places]:
+        """Say which events are of this shape, and where their literals begin (of those events only).
+
+        first_quotes: places in `block.quotes`; starts, ends: of the events. All of them have `quotes` quotes.
+        The second array has a row an event and a column a literal. Numbers have not been looked at.
+        """
+        begins = self._begins(block, first_quotes, ends)
+        same = (begins[:, 0] == starts) & (begins[:, -1] + self.lengths[-1] == ends)
+        same &= (begins[:, :-1] + self.lengths[:-1] <= begins[:, 1:]).all(axis=1)
+        for words in (self.some, self.whole, self.short):  # some tell most others
+            here = begins if same.all() else begins[same]
+            same[same] = words.found(block, here)
+        return same, begins if same.all() else begins[same]
+
+    def _begins(self, block: Block, first_quotes: Places, ends: Places) -> Places:
+        begins = np.empty((len(first_quotes), len(self.lengths)), np.int64)
+        anchored = len(self.anchors)
+        begins[:, :anchored] = block.quotes[first_quotes[:, None] + self.anchors] - self.offsets
+        if anchored < len(self.lengths):
+            begins[:, -1] = ends - self.lengths[-1]
+        return begins
+
+
+@dataclass
+class _Value:
+    """A value that may differ between lines of a shape: where it is in the line it was learned from."""
+
+    start: int
+    end: int
+    is_number: bool
+
+
+def learn(line: bytes, converter: Converter) -> Shape:
+    """Return the shape of one event. Raises Unfit.
+
+    line: JSON of one event, in printable ASCII without backslashes; may be wrong in any way.
+    """
+    if len(line) > MAX_LENGTH:
+        raise Unfit
+    try:
+        event = json.loads(line, object_pairs_hook=_object, parse_float=Fraction, parse_constant=no_number)
+    except (ValueError, RecursionError) as error:
+        raise Unfit from error
+    numbered: list[_Value] = []
+    marked = _marked(event, iter(_values(line)), numbered)
+    if not isinstance(marked, dict) or is_startup(marked):
+        raise Unfit
+    unknown: Counter[str] = Counter()
+    try:
+        row = converter.row(marked, unknown)
+    except BadEvent as error:
+        raise Unfit from error
+    columns = _columns(row, numbered)
+    tracking = marked.get("tracking")
+    if isinstance(tracking, dict) and "idx" in tracking:
+        columns[TRACKING_INDEX] = _place(tracking["idx"], "uint32", numbered)
+    return _shape(line, numbered, columns, row, unknown)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _values(line: bytes) -> list[_Value | None]:
+    """Return the scalars of a line in order; None for one that is part of the shape."""
+    values: list[_Value | None] = []
+    for match in _TOKEN.finditer(line):
+        token = match[0]
+        if token.startswith(b'"'):
+            if match[1] is None:
+                values.append(_Value(match.start() + 1, match.end() - 1, is_number=False))
+        elif _WHOLE.fullmatch(token):
+            values.append(_Value(match.start(), match.end(), is_number=True))
+        else:
+            values.append(None)
+    return values
+
+
+def _marked(node: Any, tokens: Iterator[_Value | None], seen: list[_Value]) -> Any:
+    """Return JSON in which each value that may differ is its number: `_FIRST` + N, or a string of N."""
+    if isinstance(node, dict):
+        return {key: _marked(value, tokens, seen) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_marked(value, tokens, seen) for value in node]
+    value = next(tokens)
+    if value is None:
+        return node
+    seen.append(value)
+    number = len(seen) - 1
+    return _FIRST + number if value.is_number else f"{number:08}"  # base64, too
+
+
+def _columns(row: Row, slots: list[_Value]) -> dict[Key, Any]:
+    """Return what goes where in a row of numbered values, as in `Shape.columns`. Raises Unfit."""
+    columns: dict[Key, Any] = {}
+    for column in HEADER:
+        if row.get(column.name) is not None:
+            columns["", column.name] = _placed(row[column.name], column, slots)
+    for section in sections():
+        values = row.get(section.name) or {}
+        for column in section.columns:
+            if values.get(column.name) is not None:
+                columns[section.name, column.name] = _placed(values[column.name], column, slots)
+    return columns
+
+
+def _placed(value: Any, column: Column, slots: list[_Value]) -> Any:
+    if column.type != "list<string>":
+        return _place(value, column.type, slots)
+    return [_place(item, "string", slots) for item in value]
+
+
+def _place(value: Any, kind: str, slots: list[_Value]) -> Any:
+    """Return the place of a numbered value among the numbers or strings; or the value if it is a bool.
+
+    Raises Unfit when a column of this type doesn't take it, or nobody knows what it is.
+    """
+    if kind == "bool":
+        if isinstance(value, bool):
+            return value
+        raise Unfit
+    if kind == "binary" and isinstance(value, bytes):
+        value = base64.b64encode(value).decode()
+    number = -1
+    if kind in ("string", "binary"):
+        if isinstance(value, str) and re.fullmatch("[0-9]{8}", value):
+            number = int(value)
+    elif type(value) is int:
+        number = value - _FIRST
+    if not 0 <= number < len(slots) or slots[number].is_number != (kind not in ("string", "binary")):
+        raise Unfit
+    return sum(slot.is_number == slots[number].is_number for slot in slots[:number])
+
+
+def _shape(
+    line: bytes, slots: list[_Value], columns: dict[Key, Any], row: Row, unknown: dict[str, int]
+) -> Shape:
+    begins = [0, *(slot.end for slot in slots)]
+    ends = [*(slot.start for slot in slots), len(line)]
+    literals = [line[begin:end] for begin, end in zip(begins, ends, strict=True)]
+    counts = [literal.count(b'"') for literal in literals]
+    if 0 in counts[:-1]:
+        raise Unfit  # between two numbers of a list
+    anchored = len(literals) if counts[-1] else len(literals) - 1
+    anchors = np.cumsum([0, *counts])[:anchored]
+    whole = [(n, at, text[at : at + 8]) for n, text in enumerate(literals) for at in _eights(len(text))]
+    short = [(n, 0, text) for n, text in enumerate(literals) if 0 < len(text) < 8]
+    return Shape(
+        quotes=sum(counts),
+        lengths=np.array([len(literal) for literal in literals], np.int64),
+        anchors=anchors.astype(np.int64),
+        offsets=np.array([literal.index(b'"') for literal in literals[:anchored]], np.int64),
+        some=_words(whole[:: len(whole) // 5 + 1]),
+        whole=_words(whole),
+        short=_words(short),
+        numbers=np.array([n for n, slot in enumerate(slots) if slot.is_number], np.int64),
+        strings=np.array([n for n, slot in enumerate(slots) if not slot.is_number], np.int64),
+        columns=columns,
+        sections=tuple(name for name, values in row.items() if isinstance(values, dict)),
+        told_place="journey" in row,
+        unknown=unknown,
+    )
+
+
+def _eights(length: int) -> list[int]:
+    """Return where words begin that cover a literal of at least eight bytes."""
+    return [*range(0, length - 8, 8), length - 8] if length >= 8 else []
+
+
+def _words(parts: list[tuple[int, int, bytes]]) -> Words:
+    """Return words. parts: literal, offset in it, bytes."""
+    masks = [(1 << 8 * len(word)) - 1 for _, _, word in parts]
+    return Words(
+        literals=np.array([n for n, _, _ in parts], np.int64),
+        offsets=np.array([at for _, at, _ in parts], np.int64),
+        words=np.array([int.from_bytes(word, "little") for _, _, word in parts], np.uint64),
+        masks=np.array(masks, np.uint64) if any(len(word) < 8 for _, _, word in parts) else None,
+    )
