@@ -235,6 +235,8 @@ def test_filter_files_that_cant_be_read(tmp_path: Path) -> None:
             file.write_bytes(content)
         with pytest.raises(UsageError, match=str(file)):
             read_filter_file(file)
+    with pytest.raises(UsageError, match=r"\\x1b\[31mnone: No such file"):
+        read_filter_file(tmp_path / "\x1b[31mnone")
     with pytest.raises(UsageError, match="Is a directory"):
         read_filter_file(tmp_path)
     with pytest.raises(UsageError, match="more than 65,536 bytes"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fyke.errors import Unsupported, UsageError
+from fyke.events.escape import printable
 from fyke.filters.fields.types import near_names
 from fyke.kernel import netns, tasks
 
@@ -61,13 +62,13 @@ def resolve_netns(text: str) -> int:
     except FileNotFoundError:
         if text.isascii() and text.isdigit():
             return _inode(text)
-        what = f"there is no file {text}" if is_path else f"there is no network namespace {text}"
+        what = f"there is no {'file' if is_path else 'network namespace'} {printable(text)}"
         raise UsageError(f"--netns: {what}", "" if is_path else _names_hint(text)) from None
     except OSError as error:
-        raise UsageError(f"--netns: {path} can't be read: {error.strerror}") from None
+        raise UsageError(f"--netns: {printable(path)} can't be read: {error.strerror}") from None
     if inode is None:
         raise UsageError(
-            f"--netns: {path} is no network namespace", "those of processes are /proc/PID/ns/net"
+            f"--netns: {printable(path)} is no network namespace", "those of processes are /proc/PID/ns/net"
         )
     return inode
 
@@ -77,21 +78,24 @@ def resolve_netif(name: str, netns_inode: int | None) -> int:
 
     UsageError when it has none of that name, with near ones, or when the namespace can't be entered.
     """
+    shown = printable(name)
     try:
         devices = netns.devices(netns_inode)
     except LookupError:
         raise UsageError(
-            f"--netif {name}: the network namespace {netns_inode} has no process and no file",
+            f"--netif {shown}: the network namespace {netns_inode} has no process and no file",
             "give the device's index in a filter: -m 'net_device.ifindex == N'",
         ) from None
     except OSError as error:
         raise UsageError(
-            f"--netif {name}: its network namespace can't be entered: {error.strerror}", "run it as root"
+            f"--netif {shown}: its network namespace can't be entered: {error.strerror}", "run it as root"
         ) from None
     if name not in devices:
         where = "" if netns_inode is None else f" in the network namespace {netns_inode}"
         near = near_names(name, devices) or sorted(devices)[:8]
-        raise UsageError(f"there is no device {name}{where}", f"devices: {', '.join(near)}")
+        raise UsageError(
+            f"--netif: there is no device {shown or 'without a name'}{where}", _listed("devices", near)
+        )
     return devices[name]
 
 
@@ -105,4 +109,9 @@ def _names_hint(text: str) -> str:
     names = netns.names()
     if not names:
         return "there are no named ones; give a path such as /proc/PID/ns/net"
-    return f"named ones: {', '.join(near_names(text, names) or names[:8])}"
+    return _listed("named ones", near_names(text, names) or names[:8])
+
+
+def _listed(what: str, names: list[str]) -> str:
+    """Return a hint. Whoever names a device or a namespace may put escape sequences into it."""
+    return f"{what}: {', '.join(map(printable, names))}"

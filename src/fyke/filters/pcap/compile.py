@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fyke.errors import UsageError
+from fyke.events.escape import printable
 from fyke.filters.pcap.classic import ABS, EXTENSIONS, LD, ClassicInsn, Program, goes_back
 from fyke.filters.pcap.place import Token, find_place, pointed, tokens
 
@@ -73,17 +74,18 @@ def read_filter_file(path: str | Path) -> str:
 
     Raises UsageError when it can't be read.
     """
+    shown = printable(str(path))
     try:
         with open(path, "rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
-            raise UsageError(f"the filter file {path} has more than {MAX_FILE_BYTES:,} bytes", SHORTER)
+            raise UsageError(f"the filter file {shown} has more than {MAX_FILE_BYTES:,} bytes", SHORTER)
         text = content.decode()
     except OSError as error:
-        raise UsageError(f"can't read the filter file {path}: {error.strerror}") from None
+        raise UsageError(f"can't read the filter file {shown}: {error.strerror}") from None
     except ValueError:
         hint = "it holds one expression of pcap-filter(7)"
-        raise UsageError(f"the filter file {path} isn't text", hint) from None
+        raise UsageError(f"the filter file {shown} isn't text", hint) from None
     return re.sub("#[^\n]*", "", text).strip()
 
 

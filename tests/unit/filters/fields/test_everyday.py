@@ -193,3 +193,28 @@ def test_a_namespace_that_may_not_be_entered_is_told(monkeypatch: pytest.MonkeyP
     with pytest.raises(UsageError, match="can't be entered: Operation not permitted") as failed:
         everyday.resolve_netif("eth0", 7)
     assert failed.value.hint == "run it as root"
+
+
+def test_names_that_others_chose_cant_write_to_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # dev_valid_name() of the kernel takes escape sequences, and so does a file system.
+    evil, shown = "\x1b[31mx", r"\x1b[31mx"
+    monkeypatch.setattr(netns, "NAMES", tmp_path)
+    monkeypatch.setattr(netns, "devices", lambda _inode: {evil: 3, "lo": 1})
+    (tmp_path / evil).write_text("no namespace")
+    for call, parts in (
+        (lambda: everyday.resolve_netif("eth0", None), ("hint",)),
+        (lambda: everyday.resolve_netif(evil + "y", None), ("message", "hint")),
+        (lambda: everyday.resolve_netns(evil), ("message",)),
+        (lambda: everyday.resolve_netns("/nowhere/" + evil), ("message",)),
+    ):
+        with pytest.raises(UsageError) as failed:
+            call()
+        assert (failed.value.message + failed.value.hint).isprintable()
+        for part in parts:
+            assert shown in getattr(failed.value, part)
+    monkeypatch.setattr(netns, "names", lambda: [evil])
+    with pytest.raises(UsageError) as failed:
+        everyday.resolve_netns("blue")
+    assert failed.value.hint == f"named ones: {shown}"
