@@ -15,13 +15,16 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
-from fyke.errors import FykeError, RunError, UsageError
+from fyke.errors import UsageError
 from fyke.journeys.spool import spool_folder
 from fyke.journeys.views_columns import VIEWS
+from fyke.journeys.views_errors import ERRORS, Worker, query_error
 from fyke.journeys.views_places import arrow_reader
 from fyke.journeys.views_rows import Rows
 
 CHUNK_ROWS = 16_384
+LEAST_MEMORY_BYTES = 64 << 20
+EXAMPLE = "SELECT symbol, count(*) FROM events GROUP BY symbol"
 _READ_ONLY = ("SELECT", "EXPLAIN")  # DuckDB's names of the kinds of statement that only read
 _NO_ACCESS: dict[str, Any] = {
     "enable_external_access": False,
@@ -59,6 +62,8 @@ class Views:
             settings = {**_NO_ACCESS, "memory_limit": f"{memory}B", "temp_directory": folder.name}
             self._connection = duckdb.connect(config=settings)
             self._cleanup.callback(self._connection.close)
+            self._worker = Worker(self._connection)
+            self._cleanup.callback(self._worker.close)
             rows.prepare(())
             self._connection.register("recorded", rows)
             self._connection.execute(views_sql())
@@ -81,9 +86,22 @@ class Views:
         with self._explained():
             kind = self._statement(sql)
             needed = self._needed(sql) if self._plans_tell and kind == "SELECT" else None
-            self.rows.prepare(needed)
-            result = arrow_reader(self._connection.sql(sql), CHUNK_ROWS)
+            self._worker.do(lambda: self.rows.prepare(needed))
+            result = self._worker.do(lambda: arrow_reader(self._connection.sql(sql), CHUNK_ROWS))
             return result.schema, self._batches(result)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the views."""
+        return tuple(view.name for view in VIEWS)
+
+    def statements(self, sql: str) -> list[str]:
+        """Return the statements of a text, at least one. Raises UsageError."""
+        with self._explained():
+            found = [statement.query for statement in self._connection.extract_statements(sql)]
+        if not found:
+            raise UsageError("there is no SQL statement", f"for example: {EXAMPLE}")
+        return found
 
     def table(self, sql: str) -> pa.Table:
         """Return the whole result of one statement; see `run`."""
@@ -104,15 +122,14 @@ class Views:
 
     def _batches(self, result: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         with self._explained():
-            yield from result
+            while (batch := self._worker.do(lambda: next(result, None))) is not None:
+                yield batch
 
     def _statement(self, sql: str) -> str:
         """Return the kind of the one statement that the text holds. Raises UsageError."""
         statements = self._connection.extract_statements(sql)
         if not statements:
-            raise UsageError(
-                "there is no SQL statement", "for example: SELECT symbol, count(*) FROM events GROUP BY 1"
-            )
+            raise UsageError("there is no SQL statement", f"for example: {EXAMPLE}")
         if len(statements) > 1:
             raise UsageError(f"there are {len(statements)} statements", "give one at a time")
         kind = statements[0].type.name
@@ -141,19 +158,10 @@ class Views:
         """Turn DuckDB's errors into ours."""
         try:
             yield
-        except duckdb.InterruptException:
-            raise KeyboardInterrupt from None
-        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
-            if self.rows.failure is not None:
-                raise self.rows.failure from None
-            raise RunError(
-                f"the query failed: {_first_line(error)}",
-                f"allow it more with --memory, or free some space in {spool_folder()}, or set TMPDIR",
-            ) from error
-        except duckdb.Error as error:
+        except ERRORS as error:
             if self.rows.failure is not None:  # it comes out of DuckDB as one of its own
                 raise self.rows.failure from None
-            raise _sql_error(error) from error
+            raise query_error(error) from error
 
 
 def _scans(nodes: Any) -> Iterator[dict[str, Any]]:
@@ -162,30 +170,3 @@ def _scans(nodes: Any) -> Iterator[dict[str, Any]]:
         if "ARROW_SCAN" in node["name"]:
             yield node.get("extra_info", {})
         yield from _scans(node["children"])
-
-
-def _first_line(error: BaseException) -> str:
-    return re.sub(r"^[\w ]+ Error: ", "", str(error).strip().partition("\n")[0])
-
-
-_PLACE = re.compile(r"^LINE (\d+): (.*)\n( *)\^", re.MULTILINE)
-_CANDIDATES = re.compile(r"(?:Candidate \w+|Did you mean):? ?\"?([^\n]+?)\"?\??$", re.MULTILINE)
-
-
-def _sql_error(error: duckdb.Error) -> FykeError:
-    """Return what is wrong with the SQL: one sentence with the place, and what may be meant."""
-    text = str(error)
-    what = _first_line(error).rstrip(".!")
-    if found := _PLACE.search(text):
-        number, line, blank = found.groups()
-        column = max(len(blank) - len(f"LINE {number}: "), 0)
-        near = line[column : column + 40].strip()
-        what += f", in line {number} at '{near}'" if near else f", in line {number} at its end"
-    candidates = _CANDIDATES.search(text)
-    views = ", ".join(view.name for view in VIEWS)
-    hint = (
-        f"did you mean {candidates[1]}?"
-        if candidates
-        else f"views: {views}; their columns: fyke schema --views"
-    )
-    return UsageError(what, hint)

@@ -158,8 +158,8 @@ DROPS = View(
 
 CONNECTIONS = View(
     "connections",
-    "Packets of the same protocol, addresses and ports, in both directions. A packet that is rewritten on its "
-    "way (NAT) belongs to two. Its fragments without ports are a connection of their own.",
+    "Packets of the same protocol, addresses and ports, in both directions. A packet that is rewritten on "
+    "its way (NAT) belongs to two. Its fragments without ports are a connection of their own.",
     (
         Column("proto", "string", "IP protocol by name"),
         Column("source", "string", "Address of the side whose packet was seen first"),

@@ -7,7 +7,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +16,11 @@ from fyke.errors import InputError, RunError
 from fyke.events.reader import EventSource, default_input, open_events
 from fyke.events.rotation import FOLLOW
 from fyke.events.schema import arrow_schema
-from fyke.journeys.sort import sorted_schema
 from fyke.journeys.spool import spool_folder
 from fyke.journeys.tuples import FLOW, flows
-from fyke.journeys.views_places import Places
+
+if TYPE_CHECKING:
+    from fyke.journeys.views_places import Places
 
 # Takes a source and yields the batches of it that are wanted.
 Choose = Callable[[EventSource], Iterator[pa.RecordBatch]]
@@ -31,7 +32,7 @@ NUMBER, FLOW_NAME = "number", "flow"
 def recorded_schema() -> pa.Schema:
     """Return the schema of the table `recorded` of views.sql."""
     number = pa.field(NUMBER, pa.uint64(), nullable=False)
-    return pa.schema([number, *sorted_schema(arrow_schema()), pa.field(FLOW_NAME, FLOW)])
+    return pa.schema([number, *arrow_schema(), pa.field(FLOW_NAME, FLOW)])
 
 
 class Rows:
@@ -40,7 +41,7 @@ class Rows:
     path: as `open_events` takes it. What can't be read twice, a pipe, is copied to a temporary file first.
     choose: which rows there are; None for all. Whatever comes later, the rows are those of the first reading
     (files grow).
-    source: of the first reading to the end, or of the latest one: its warnings and facts.
+    source: of the first reading, or of one that goes on: its files, facts and warnings.
     problem: what ended the input early; everything before it is there. failure: what went wrong otherwise.
     """
 
@@ -83,7 +84,7 @@ class Rows:
         places = self.places() if placed else None
         if with_flow:
             wanted |= {"packet", "vlan_accel"}
-        for first, batch in self._numbered(wanted):
+        for first, batch in self.numbered(wanted):
             named = {name: batch.column(name) for name in batch.schema.names}
             numbers = np.arange(first, first + len(batch), dtype=np.uint64)
             named[NUMBER] = pa.array(numbers)
@@ -105,7 +106,9 @@ class Rows:
     def places(self) -> Places:
         """Return where each row of an unsorted recording belongs; found once."""
         if self._places is None:
-            self._places = Places(batch for _, batch in self._numbered(Places.COLUMNS))
+            from fyke.journeys.views_places import Places  # DuckDB: not everything here needs it
+
+            self._places = Places(batch for _, batch in self.numbered(Places.COLUMNS))
         return self._places
 
     def close(self) -> None:
@@ -115,9 +118,13 @@ class Rows:
         if self._copy is not None:
             self._copy.close()
 
-    def _numbered(self, columns: Collection[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield batches and the number of the first row of each."""
-        row, source = 0, self._open(columns)
+    def numbered(self, columns: Collection[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield batches as they are in the files, and the number of the first row of each.
+
+        columns: others may be null. `source` is of this reading while it goes on. Damage ends it quietly.
+        """
+        row, before, source = 0, self.source, self._open(columns)
+        self.source = source
         with source:
             try:
                 for batch in source.batches() if self._choose is None else self._choose(source):
@@ -130,7 +137,8 @@ class Rows:
                 self.problem = self._named(error)
         if self._count is None:
             self._count = row
-            self.source = source
+        else:
+            self.source = before
 
     def _open(self, columns: Collection[str]) -> EventSource:
         wanted = set(columns) if self._choose is None else {*columns, *CHOICE_COLUMNS}
