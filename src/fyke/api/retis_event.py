@@ -1,0 +1,220 @@
+"""Events as Retis' Python package has them: the same sections, fields, methods and text.
+
+A section is a view of the JSON form of an event (`fyke schema`): Retis' names, and Retis' pid and tgid.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pyarrow as pa
+
+from fyke.api.event import Event
+from fyke.api.retis_names import NESTED, SECTIONS
+from fyke.api.rows import Rows
+from fyke.api.sections import section_text, to_scapy
+from fyke.collectors.formatting import Style
+from fyke.events.facts import Facts
+from fyke.events.retis.mapping import MAPPED, OWN
+from fyke.events.retis.startup import facts_of
+from fyke.events.schema import arrow_schema
+from fyke.render.head import head_text, probe_text
+from fyke.render.notes import startup_text
+
+Json = dict[str, Any]
+
+
+class RetisFields:
+    """A part of an event: fields are attributes, None where the event has no such field."""
+
+    __slots__ = ("_fields", "_names", "_text")
+
+    def __init__(self, fields: Json, names: str, text: str | None = None) -> None:
+        self._fields = fields
+        self._names = names  # where NESTED describes them
+        self._text = text
+
+    def __getattr__(self, name: str) -> Any:
+        known = NESTED.get(self._names, {})
+        if name not in known and name not in self._fields:
+            raise AttributeError(f"{self._names} has no field {name}")
+        value = self._fields.get(name)
+        return wrapped(value, known.get(name) or f"{self._names}.{name}")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *NESTED.get(self._names, {}), *self._fields})
+
+    def to_dict(self) -> Json:
+        """Return the fields as they are in the JSON form."""
+        return self._fields
+
+    def __repr__(self) -> str:
+        return repr(self._fields)
+
+    def __str__(self) -> str:
+        return self._text if self._text is not None else repr(self)
+
+
+class RetisList(list[Any]):
+    """A list of values, such as the frames of a stack trace."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> list[Any]:
+        """Return it as a plain list."""
+        return list(self)
+
+
+class RawPacket(bytes):
+    """The bytes of a packet, from the Ethernet header on."""
+
+    __slots__ = ()
+
+    def to_scapy(self) -> Any:
+        """Return the packet as scapy dissects it. Raises MissingPackage where scapy isn't installed."""
+        return to_scapy(self)
+
+
+class RetisPacket(RetisFields):
+    """The packet section."""
+
+    __slots__ = ()
+
+    @property
+    def data(self) -> RawPacket:
+        """The bytes that were kept."""
+        return RawPacket(base64.b64decode(self._fields["data"]))
+
+    def to_scapy(self) -> Any:
+        """Return the packet as scapy dissects it. Raises MissingPackage where scapy isn't installed."""
+        return self.data.to_scapy()
+
+
+class RetisTracking(RetisFields):
+    """The skb-tracking section: which packet this is."""
+
+    __slots__ = ()
+
+    def tracking_id(self) -> int:
+        """Return the packet's id: time of first sight and address of its data, 128 bits."""
+        return int(self._fields["timestamp"]) << 64 | int(self._fields["orig_head"])
+
+    def match(self, other: RetisTracking) -> bool:
+        """Say whether both are of one packet, clones included."""
+        return self.tracking_id() == other.tracking_id()
+
+    def strict_match(self, other: RetisTracking) -> bool:
+        """Say whether both are of one packet and the same skb."""
+        return self.match(other) and self.skb == other.skb
+
+
+class RetisConntrack(RetisFields):
+    """The ct section: `base` and `parent` are connections; JSON has the fields of `base` beside `state`."""
+
+    __slots__ = ()
+
+    @property
+    def base(self) -> RetisFields:
+        """The packet's own connection."""
+        fields = {k: v for k, v in self._fields.items() if k not in ("state", "parent")}
+        return RetisFields(fields, "connection")
+
+
+_CLASSES = {"packet": RetisPacket, "skb_tracking": RetisTracking, "ct": RetisConntrack}
+
+
+def wrapped(value: Any, names: str) -> Any:
+    """Return a value of the JSON form as scripts have it. names: where NESTED describes what is in it."""
+    if isinstance(value, dict):
+        return _CLASSES.get(names, RetisFields)(value, names)
+    return RetisList(value) if isinstance(value, list) else value
+
+
+class RetisEvent(Event):
+    """An event with Retis' sections: `e["skb-tracking"]` or `e.skb_tracking`, None without one."""
+
+    __slots__ = ("_json",)
+
+    def __init__(self, rows: Rows, row: int, json: Json) -> None:
+        super().__init__(rows, row)
+        self._json = json
+
+    def __getattr__(self, name: str) -> Any:
+        found = self._section(name)
+        if found is None and name not in SECTIONS:
+            raise AttributeError(f"an event has no section {name}")
+        return found
+
+    def __getitem__(self, name: str) -> Any:
+        found = self._section(name.replace("-", "_"))
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            raise TypeError("a section's name is a string")
+        return _key(name.replace("-", "_")) in self._json
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *SECTIONS})
+
+    def sections(self) -> list[str]:
+        """Return the names of the sections it has, in the order of the alphabet."""
+        return sorted(name.replace("-", "_") for name in self._json if name != OWN)
+
+    def to_dict(self) -> Json:
+        """Return the event as it is in JSON."""
+        return self._json
+
+    def __repr__(self) -> str:
+        return repr(self._json)
+
+    def __str__(self) -> str:
+        """Return the text that `fyke print` shows of it."""
+        if "startup" in self._json:
+            return startup_text(facts_of(self._json, ""), Style())
+        return super().__str__()
+
+    def _section(self, name: str) -> Any:
+        value = self._json.get(_key(name))
+        if not isinstance(value, dict):
+            return None
+        return _CLASSES.get(name, RetisFields)(value, name, self._section_text(name, value))
+
+    def _section_text(self, name: str, value: Json) -> str | None:
+        """Return a section's text, None for the fields themselves."""
+        if name == "startup":
+            lines = startup_text(facts_of(self._json, ""), Style()).split("\n")
+            return "\n".join(line.strip() for line in lines[1:])
+        if name == "common":
+            task = self._value("task") or {}
+            who = (task.get("pid"), task.get("tgid"), task.get("comm"))
+            head = head_text(Style(), self._value("cpu"), *who, None, None)
+            return " ".join(str(piece) for piece in (value.get("timestamp"), head) if piece is not None)
+        if name == "tracking":
+            skb = value.get("skb") or {}
+            ids = {
+                "orig_head": skb.get("orig_head"),
+                "timestamp_ns": skb.get("timestamp"),
+                "skb": skb.get("skb"),
+            }
+            return f"{section_text({'skb_tracking': ids})} n {value.get('idx')}"
+        columns = [m.section for m in MAPPED if m.path[0].replace("-", "_") == name]
+        if name == "kernel":
+            return probe_text(Style(), value.get("symbol"), value.get("probe_type"))
+        return section_text({column: self._value(column) for column in columns})
+
+    def _value(self, column: str) -> Any:
+        return self._rows.value(column, self._row) if column in self._rows.names else None
+
+
+def start_event(json: Json, facts: Facts) -> RetisEvent:
+    """Return the event that a file begins with. json: its JSON form; facts: what it says."""
+    row: dict[str, Any] = {"timestamp_ns": facts.timestamp_ns % (1 << 64)}
+    return RetisEvent(Rows(pa.RecordBatch.from_pylist([row], schema=arrow_schema()), facts), 0, json)
+
+
+def _key(name: str) -> str:
+    return SECTIONS.get(name, name)
