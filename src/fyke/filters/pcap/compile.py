@@ -177,7 +177,7 @@ def _no_extension(text: str) -> UsageError:
     message = (
         f"packet filter: `{place.text}` isn't known here: only packet sockets know the direction of a packet"
     )
-    hint = "choose probes of the receive or transmit path, or use -m 'sk_buff.pkt_type == 4' (4 is outgoing)"
+    hint = "the probe tells the direction: net:netif_receive_skb receives, net:net_dev_start_xmit sends"
     return UsageError(message + pointed(text, place), hint)
 
 
