@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import json
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from fyke.events.escape import name_from_bytes, name_to_bytes
+import numpy as np
+
 from fyke.events.facts import Facts
 from fyke.events.output import Output
-from fyke.events.retis.mapping import BYTES, MAPPED, NAMES, OWN, PROBE_TYPES, Mapped
+from fyke.events.retis.events import event_of, json_text
+from fyke.events.retis.patterns import flags_of, lines_of, numbers_of
 from fyke.events.retis.startup import startup_event
+from fyke.events.store import note_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Json = dict[str, Any]
+    from fyke.events.retis.lines import Places
+
+__all__ = ["RetisWriter", "event_of"]
+
+MAX_BATCH_BYTES = 256 << 20  # a larger batch is written in parts: Arrow's text holds 2 GiB
 
 
 class RetisWriter:
@@ -30,7 +35,7 @@ class RetisWriter:
         self.facts = facts
         self._limit = limit_bytes
         self._sorted = facts.order == "journey"
-        self._journey: list[Json] = []  # the one that may go on in the next batch
+        self._open: list[pa.RecordBatch] = []  # rows of the journey that may go on in the next batch
         self._journey_id: int | None = None
         self._output = Output(path, self._header, limit_bytes=limit_bytes)
 
@@ -56,23 +61,22 @@ class RetisWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Write one batch. Raises RunError when the disk is full or fails."""
-        events = [event_of(row) for row in _rows(batch)]
         if not self._sorted:
-            self._lines([(event, _is_event(event)) for event in events])
+            self._lines(batch, None)
             return
-        done: list[tuple[Any, int]] = []
-        for event in events:
-            journey = event.setdefault(OWN, {}).setdefault("journey", None) or {}
-            number = journey.get("id")
-            if number is None or number != self._journey_id:
-                done.extend(self._end_journey())
-                self._journey_id = number
-            self._journey.append(event)
-        self._lines(done)
+        begins = self._begins(batch)
+        if len(begins):
+            last = int(begins[-1])
+            self._end([*self._open, batch.slice(0, last)])
+            self._open = []
+            batch = batch.slice(last)
+        if batch.num_rows:
+            self._open.append(batch)
 
     def close(self) -> None:
         """Write what is left of the last journey and close."""
-        self._lines(self._end_journey())
+        self._end(self._open)
+        self._open = []
         self._output.close()
 
     def __enter__(self) -> Self:
@@ -93,127 +97,66 @@ class RetisWriter:
         event = startup_event(facts)
         return _line([event] if self._sorted else event)
 
-    def _end_journey(self) -> list[tuple[Any, int]]:
-        events, self._journey = self._journey, []
-        if not events:
-            return []
-        first = next((e["skb-tracking"] for e in events if "skb-tracking" in e), None)
-        if first is not None:
-            for place, event in enumerate(events):
-                journey = event[OWN]["journey"] or {}
-                event["tracking"] = {"skb": first, "idx": journey.get("index", place)}
-        return [(events, sum(map(_is_event, events)))]
+    def _begins(self, batch: pa.RecordBatch) -> Places:
+        """Return where journeys begin, knowing which one was written last; a row without one is one."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-    def _lines(self, items: list[tuple[Any, int]]) -> None:
-        """Write one line an item, in blocks that the file has room for. items: (JSON, events in it)."""
-        block: list[bytes] = []
-        size = events = 0
-        for item, count in items:
-            line = _line(item)
-            if block and size + len(line) > self._output.room():
-                self._output.append(b"".join(block), events)
-                block, size, events = [], 0, 0
-            block.append(line)
-            size += len(line)
-            events += count
-        if block:
-            self._output.append(b"".join(block), events)
+        ids = pc.struct_field(batch.column("journey"), "id")
+        number = numbers_of(ids.fill_null(0).view(pa.int64()))
+        none = ~flags_of(ids.is_valid())
+        begins = none.copy()
+        begins[1:] |= (number[1:] != number[:-1]) | none[:-1]
+        if batch.num_rows:
+            begins[0] = none[0] or int(number[0]) != self._journey_id
+            self._journey_id = None if none[-1] else int(number[-1])
+        return np.flatnonzero(begins)
 
+    def _end(self, batches: list[pa.RecordBatch]) -> None:
+        """Write batches that begin and end with a journey."""
+        import pyarrow as pa
 
-def event_of(row: dict[str, Any]) -> Json:
-    """Return Retis' event for a row of an event table (a dict of Python values; null sections left out)."""
-    rest = dict(row)
-    common: Json = {"timestamp": rest.pop("timestamp_ns")}
-    cpu = rest.pop("cpu", None)
-    if cpu is not None:
-        common["smp_id"] = cpu
-    event: Json = {"common": common}
-    own: Json = {}
-    for mapped in MAPPED:
-        values = rest.pop(mapped.section, None)
-        if values is None:
-            continue
-        section, left = _section(mapped, values)
-        if section is not None:
-            _place(event, mapped.path, section)
-        if section is None or left:
-            own[mapped.section] = left
-    for name, values in rest.items():
-        own[name] = _plain(values)
-    if own:
-        event[OWN] = own
-    return event
+        if batches:
+            whole = pa.concat_batches(batches)
+            self._journey_id, last = None, self._journey_id
+            self._lines(whole, self._begins(whole))
+            self._journey_id = last
+
+    def _lines(self, batch: pa.RecordBatch, begins: Places | None) -> None:
+        """Write the rows, in blocks that the file has room for. begins: of journeys, in a sorted file."""
+        if batch.nbytes > MAX_BATCH_BYTES and (parts := _halves(batch, begins)):
+            for part in parts:
+                self._lines(*part)
+            return
+        if not batch.num_rows:
+            return
+        data, ends = lines_of(batch, begins)
+        notes = note_rows(batch)
+        counts = np.ones(batch.num_rows, np.int64) if notes is None else (~notes).astype(np.int64)
+        if begins is not None:
+            counts = np.add.reduceat(counts, begins)
+        place = start = 0
+        while place < len(ends):
+            fit = int(np.searchsorted(ends, start + self._output.room(), side="right"))
+            following = max(fit, place + 1)
+            end = int(ends[following - 1])
+            self._output.append(data[start:end].tobytes(), int(counts[place:following].sum()))
+            place, start = following, end
 
 
-def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """Return the rows of a batch without their null sections."""
-    rows: list[dict[str, Any]] = [{} for _ in range(batch.num_rows)]
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if column.null_count == len(column):
-            continue
-        for row, value in zip(rows, column.to_pylist(), strict=True):
-            if value is not None:
-                row[name] = value
-    return rows
-
-
-def _section(mapped: Mapped, values: Json) -> tuple[Json | None, Json]:
-    """Return Retis' section (None when it can't be made whole), and the columns that it doesn't hold."""
-    left = {column: value for column, value in values.items() if value is not None}
-    whole = dict(left)
-    section: Json = {}
-    for key, column in mapped.keys:
-        value = left.pop(column, None)
-        if value is not None:
-            section[key] = _as_retis_has_it(mapped.section, column, value)
-        elif key not in mapped.optional:
-            return None, whole
-    if mapped.section == "kernel" and section["probe_type"] in PROBE_TYPES:
-        left["probe_type"] = section["probe_type"]
-        section["probe_type"] = PROBE_TYPES[section["probe_type"]]
-    for key, column in mapped.keys:
-        lossy = (mapped.section, column) in NAMES and name_from_bytes(section[key].encode()) != whole[column]
-        if lossy:
-            left[column] = whole[column]
-    return section, left
-
-
-def _as_retis_has_it(section: str, column: str, value: Any) -> Any:
-    if (section, column) in NAMES:
-        try:
-            return name_to_bytes(value).decode()
-        except UnicodeDecodeError:
-            return value  # has no form in JSON but the escaped one
-    if (section, column) in BYTES:
-        return base64.b64encode(value).decode()
-    return value
-
-
-def _place(event: Json, path: tuple[str, ...], section: Json) -> None:
-    *above, name = path
-    node = event
-    for key in above:
-        node = node.setdefault(key, {})
-    node[name] = section
-
-
-def _plain(values: Any) -> Any:
-    """Return values without nulls, for the `fyke` object."""
-    if not isinstance(values, dict):
-        return values
-    return {column: value for column, value in values.items() if value is not None}
-
-
-def _is_event(event: Json) -> int:
-    own = event.get(OWN, {})
-    return 0 if "gap" in own or "closing" in own else 1
+def _halves(
+    batch: pa.RecordBatch, begins: Places | None
+) -> list[tuple[pa.RecordBatch, Places | None]] | None:
+    """Return the batch in two parts, None when it is a single line."""
+    if begins is None:
+        half = batch.num_rows // 2
+        return [(batch.slice(0, half), None), (batch.slice(half), None)] if half else None
+    if len(begins) < 2:
+        return None
+    half = len(begins) // 2
+    cut = int(begins[half])
+    return [(batch.slice(0, cut), begins[:half]), (batch.slice(cut), begins[half:] - cut)]
 
 
 def _line(item: Any) -> bytes:
-    text = json.dumps(item, ensure_ascii=False, separators=(",", ":"), default=_foreign)
-    return text.encode() + b"\n"
-
-
-def _foreign(value: Any) -> str:
-    """Return a value of a column that is not ours in a form that JSON has."""
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+    return json_text(item).encode() + b"\n"
