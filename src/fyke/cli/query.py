@@ -81,7 +81,8 @@ def _answer_all(args: argparse.Namespace, views: Views, sql: str) -> None:
 
 def _answer(args: argparse.Namespace, views: Views, sql: str, *, first: bool) -> None:
     """Run one statement and write what it gives."""
-    from fyke.export.tables import new_file, output_format, refuse_terminal, write_table
+    from fyke.export.new_file import new_file
+    from fyke.export.tables import output_format, refuse_terminal, write_table
 
     if args.out is not None:
         schema, batches = views.run(sql)

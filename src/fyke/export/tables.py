@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import IO, Any, Protocol
@@ -14,7 +13,7 @@ from typing import IO, Any, Protocol
 import pyarrow as pa
 from pyarrow import types as t
 
-from fyke.errors import RunError, UsageError
+from fyke.errors import UsageError
 from fyke.events.escape import printable
 
 FORMATS = ("table", "csv", "json", "parquet", "arrow")
@@ -77,59 +76,10 @@ def write_table(schema: pa.Schema, batches: Iterable[pa.RecordBatch], stream: IO
     return rows
 
 
-@contextlib.contextmanager
-def new_file(path: str) -> Iterator[IO[bytes]]:
-    """Open a file to be written, which takes its name when all went well. Raises UsageError, RunError."""
-    folder = os.path.dirname(path) or "."
-    if not path:
-        raise UsageError("the name of the output file is empty", "give the name of a file")
-    if os.path.isdir(path):
-        raise UsageError(f"{path} is a directory, not a file", "give the name of a file in it")
-    if not os.path.isdir(folder):
-        raise UsageError(
-            f"there is no directory {folder} to write {os.path.basename(path)} to", "make it first"
-        )
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe, a device
-        with _writing(path), open(path, "wb") as stream:
-            yield stream
-        return
-    path = os.path.realpath(path)
-    try:
-        fd, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=f".{os.path.basename(path)}.")
-    except OSError as error:
-        raise UsageError(f"can't write to {path}: {error.strerror}") from error
-    try:
-        with _writing(path), open(fd, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fchmod(fd, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-
-
 def refuse_terminal(kind: str, stream: IO[Any]) -> None:
     """Raise UsageError for bytes that a terminal would take for commands."""
     if kind in _BINARY and stream.isatty():
         raise UsageError(f"{kind} is no text: a terminal can't show it", "write it to a file: -o FILE")
-
-
-@contextlib.contextmanager
-def _writing(path: str) -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise RunError(f"writing to {path} failed: {error.strerror}", "nothing was written") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ _PLACE = np.dtype([("id", "<u8"), ("index", "<u4"), ("clone", "<u4"), ("lost", "
 def arrow_reader(result: Any, rows: int) -> pa.RecordBatchReader:
     """Return the batches of a DuckDB result, of some rows each."""
     # DuckDB 2 renamed it, and warns about the old name.
-    read = getattr(result, "to_arrow_reader", None) or result.fetch_record_batch
+    read = getattr(result, "to_arrow_reader", None) or result.fetch_arrow_reader
     return read(rows)
 
 
