@@ -107,6 +107,7 @@ def test_sees_vlan(text: str, sees: bool) -> None:
         ("ip and port 99999", "illegal port number", "99999"),
         ("tcp and port foo", "unknown port 'foo'", "foo"),
         ("ip proto foo or tcp", "unknown ip proto 'foo'", "foo or tcp"),
+        (r"ip proto \tcp or ip proto \foo", "unknown ip proto 'foo'", r"\foo"),
         ("tcp and ip host fe80::1", "'ip' modifier applied to ip6 host", "fe80::1"),
         ("ip[0]/0=1", "division by zero", "0=1"),
         ("ether[0:3]=1", "data size must be 1, 2, or 4", "3]=1"),

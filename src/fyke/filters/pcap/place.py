@@ -63,7 +63,7 @@ def find_place(text: str, reason: str, reason_of: ReasonOf) -> Token | None:
     words = tokens(text)
     named = re.match("unknown .*['\"](.+)['\"]", reason)
     if named:
-        return next((word for word in words if word.text == named[1]), None)
+        return next((word for word in words if word.text.removeprefix("\\") == named[1]), None)
     if len(text) > MAX_SEARCHED:
         return None
     reasons = {reason, "syntax error", "syntax error in filter expression"}
