@@ -20,7 +20,7 @@ from fyke.errors import InputError
 from fyke.events.reader import EventSource, open_events
 from fyke.events.recognise import RETIS_JSON
 from fyke.events.retis.startup import startup_event
-from fyke.events.retis.write import event_of
+from fyke.events.retis.events import event_of
 from fyke.events.rotation import FOLLOW
 from fyke.events.store import note_rows
 

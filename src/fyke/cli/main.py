@@ -16,7 +16,7 @@ from fyke import __version__
 from fyke.errors import FykeError, UsageError
 
 # Each is the module fyke.cli.NAME.
-COMMANDS = ("collect", "print", "sort", "stats", "query", "pcap", "doctor")
+COMMANDS = ("collect", "print", "sort", "stats", "query", "pcap", "schema", "python", "doctor")
 LOG_LEVELS = {"error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 5}
 
 
