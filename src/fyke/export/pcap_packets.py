@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fyke.events.retis.write import event_of
+from fyke.events.retis.patterns import texts
 from fyke.filters.events import TAG_AT, TAG_BYTES, accelerated_tags
 
 SNAPLEN = 0xFFFF  # bytes of a packet that go into a capture, as Retis has it
@@ -84,17 +83,9 @@ def journey_notes(batch: pa.RecordBatch) -> pa.Array | None:
 
 def event_json(batch: pa.RecordBatch) -> pa.Array:
     """Return each event in the form of Retis' files, without its packet (utf8)."""
-    names = [name for name in batch.schema.names if name != "packet"]
-    columns = [(n, c) for n in names if (c := batch.column(n)).null_count < len(c)]
-    rows: list[dict[str, object]] = [{} for _ in range(len(batch))]
-    for name, column in columns:
-        for row, value in zip(rows, column.to_pylist(), strict=True):
-            if value is not None:
-                row[name] = value
-    texts = [
-        json.dumps(event_of(row), ensure_ascii=False, separators=(",", ":"), default=str) for row in rows
-    ]
-    return pa.array(texts, pa.string())
+    place = batch.schema.get_field_index("packet")
+    field = batch.schema.field(place)
+    return texts(batch.set_column(place, field, pa.nulls(len(batch), field.type)), None)
 
 
 def _with_tags(data: pa.Array, tags: npt.NDArray[np.int64], tagged: npt.NDArray[np.bool_]) -> pa.Array:

@@ -82,7 +82,7 @@ def packets(
     head["original"] = np.maximum(wire_bytes, captured)
     tail = np.zeros(len(captured), np.dtype([("end", "<u4"), ("length", "<u4")]))
     tail["length"] = lengths
-    return _bytes(pc.binary_join_element_wise(_records(head), body, _records(tail), b""))
+    return all_bytes(pc.binary_join_element_wise(_records(head), body, _records(tail), b""))
 
 
 def clipped(text: str, most: int = ng.MAX_OPTION) -> str:
@@ -90,6 +90,15 @@ def clipped(text: str, most: int = ng.MAX_OPTION) -> str:
     if len(text) * 4 <= most:
         return text
     return text.encode()[:most].decode(errors="ignore")
+
+
+def all_bytes(values: pa.Array) -> memoryview:
+    """Return the bytes of all values (utf8 or binary), one after another: Arrow keeps them so."""
+    _validity, offsets, data = values.buffers()
+    if data is None:
+        return memoryview(b"")
+    ends = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values) + 1]
+    return memoryview(data)[ends[0] : ends[-1]]
 
 
 def _option(texts: Texts) -> pa.Array:
@@ -119,14 +128,6 @@ def _records(array: npt.NDArray[np.void]) -> pa.Array:
     offsets = np.arange(len(array) + 1, dtype=np.int32) * np.int32(array.itemsize)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(array)]
     return pa.Array.from_buffers(pa.binary(), len(array), buffers)
-
-
-def _bytes(blocks: pa.Array) -> memoryview:
-    _validity, offsets, data = blocks.buffers()
-    if data is None:
-        return memoryview(b"")
-    ends = np.frombuffer(offsets, np.int32)[blocks.offset : blocks.offset + len(blocks) + 1]
-    return memoryview(data)[ends[0] : ends[-1]]
 
 
 def _block(kind: int, body: bytes) -> bytes:
