@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import logging
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fyke.cli.options import FILTER, FILTER_FILE, INPUT, JOURNEYS, Option, add_options
@@ -84,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
 def wanted_probe(text: str) -> WantedProbe:
     """Return the probe that `[TYPE:]TARGET` asks for. Raises UsageError."""
     from fyke.capture.probe_spec import TYPES
-    from fyke.export.pcap_probes import CAPTURE, WantedProbe
+    from fyke.events.pcapng import PROBE_TYPE as CAPTURE
+    from fyke.export.pcap_probes import WantedProbe
 
     head, colon, rest = text.partition(":")
     if head == CAPTURE and colon:
@@ -138,12 +140,12 @@ def _write(
             for batch in source.batches() if wanted is None else wanted.batches(source):
                 writer.write(batch)
         except InputError:
-            _report(writer, probes)
+            report_capture(writer, probes)
             raise
         if probes and not writer.found:
             raise UsageError("Probe not found in the events", "`fyke pcap --list-probes` lists the probes")
         writer.begin()
-        _report(writer, probes)
+        report_capture(writer, probes)
 
 
 def _open(out: str | None, outputs: contextlib.ExitStack) -> Sink:
@@ -168,7 +170,8 @@ class _Stdout:
         self._screen.write(block)
 
 
-def _report(writer: PcapWriter, probes: list[WantedProbe]) -> None:
+def report_capture(writer: PcapWriter, probes: Sequence[WantedProbe]) -> None:
+    """Tell what of the events at the probes is in a capture, and what is not."""
     for probe in probes:
         if probe not in writer.found:
             log.warning(f"{probe.text}: no such probe in the events")

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+CAPTURED_WITH = "captured_with"  # in Facts.extra: read from a packet capture, which this program made
 _MAX_INT = 1 << 63  # what SQL and Arrow can hold of nanoseconds and sizes
 
 

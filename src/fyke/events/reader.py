@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 from fyke.errors import InputError
 from fyke.events.facts import Facts
-from fyke.events.recognise import ARROW, recognise
+from fyke.events.recognise import ARROW, CAPTURE, PARQUET, recognise
 from fyke.events.rotation import FOLLOW, next_path, numbers, split_number, split_path
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Part(Protocol):
 class EventSource:
     """The events of a file, or of a split set of files. Made by `open_events`; can be read once.
 
-    path, facts, format (`arrow` or `retis-json`), schema: as the first file has them.
+    path, facts, format (see `fyke.events.recognise`), schema: as the first file has them.
     files: name and facts of every file begun so far. A batch never spans files.
     warnings: sentences for the user, grown while reading. unknown_sections: how often each section
     occurred that this version has no column for. complete: False when a file has no end marker, because the
@@ -208,7 +208,7 @@ class EventSource:
 
 
 def open_events(path: str | None = None, columns: Collection[str] | None = None) -> EventSource:
-    """Open an event file of fyke or Retis, recognised by its content.
+    """Open an event file of fyke or Retis, or a capture, recognised by its content.
 
     path: a file; with `..` at its end (`OUT.0..`, or `OUT..` for all) the files of a split set that follow it
     are read too. None:
@@ -282,6 +282,14 @@ def _part(path: str, file: BinaryIO, columns: Collection[str] | None) -> Part:
             from fyke.events.arrow_part import ArrowPart
 
             return ArrowPart(path, file, columns)
+        if kind == PARQUET:
+            from fyke.events.parquet_part import ParquetPart
+
+            return ParquetPart(path, file, columns)
+        if kind == CAPTURE:
+            from fyke.events.pcapng.part import CapturePart
+
+            return CapturePart(path, file)
         from fyke.events.retis.read import RetisPart
 
         return RetisPart(path, file)

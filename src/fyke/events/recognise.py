@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from fyke.errors import InputError
 
-ARROW, RETIS_JSON = "arrow", "retis-json"
+ARROW, RETIS_JSON, PARQUET, CAPTURE = "arrow", "retis-json", "parquet", "capture"
+# pcapng, and pcap in both byte orders with micro- and nanoseconds.
+_CAPTURES = (
+    b"\x0a\x0d\x0d\x0a",
+    b"\xd4\xc3\xb2\xa1",
+    b"\xa1\xb2\xc3\xd4",
+    b"\x4d\x3c\xb2\xa1",
+    b"\xa1\xb2\x3c\x4d",
+)
 
 # First bytes of what people take for event files: (magic, what it is, hint).
 _OTHERS = (
@@ -13,32 +21,28 @@ _OTHERS = (
         "an Arrow file, not an Arrow stream",
         "write it with the stream format (pyarrow.ipc.new_stream)",
     ),
-    (
-        b"PAR1",
-        "a Parquet file",
-        "open it with DuckDB, pandas or polars; fyke reads the file it was made from",
-    ),
-    (b"\xd4\xc3\xb2\xa1", "a packet capture (pcap)", "read it with tcpdump -r or Wireshark"),
-    (b"\xa1\xb2\xc3\xd4", "a packet capture (pcap)", "read it with tcpdump -r or Wireshark"),
-    (b"\x4d\x3c\xb2\xa1", "a packet capture (pcap)", "read it with tcpdump -r or Wireshark"),
-    (b"\xa1\xb2\x3c\x4d", "a packet capture (pcap)", "read it with tcpdump -r or Wireshark"),
-    (b"\x0a\x0d\x0d\x0a", "a packet capture (pcapng)", "read it with tcpdump -r or Wireshark"),
     (b"\x1f\x8b", "compressed (gzip)", "unpack it first: gunzip"),
     (b"\x28\xb5\x2f\xfd", "compressed (zstd)", "unpack it first: unzstd"),
     (b"\xfd7zXZ\0", "compressed (xz)", "unpack it first: unxz"),
     (b"\x7fELF", "a program", ""),
 )
-_WHAT_WE_READ = "fyke reads its own event files (Arrow streams) and those of Retis (JSON lines)"
+_WHAT_WE_READ = (
+    "fyke reads its own event files (Arrow streams, Parquet), those of Retis (JSON lines), and pcapng"
+)
 
 
 def recognise(path: str, head: bytes) -> str:
-    """Return `arrow` or `retis-json` for the first bytes of a file. Raises InputError for anything else."""
+    """Return what a file is by its first bytes: ARROW, RETIS_JSON ... Raises InputError for anything else."""
     if not head:
         raise InputError(
             f"{path} is empty", "a collection that ended before its first event leaves such a file"
         )
     if head.startswith(b"\xff\xff\xff\xff"):
         return ARROW
+    if head.startswith(_CAPTURES):
+        return CAPTURE
+    if head.startswith(b"PAR1"):
+        return PARQUET
     if head.lstrip()[:1] in (b"{", b"["):
         return RETIS_JSON
     for magic, what, hint in _OTHERS:

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fyke.events.escape import printable
+from fyke.events.pcapng import PROBE_TYPE as CAPTURE
 from fyke.events.retis.mapping import PROBE_TYPES
 
-CAPTURE = "capture"  # the probe type of what was read from another tool's capture
 Numbers = npt.NDArray[np.int64]
 
 
@@ -66,12 +66,16 @@ class Interface:
 
     @property
     def name(self) -> str:
-        """The name that Retis gives to the interface of a probe."""
+        """The name that Retis gives to the interface of a probe; of a capture's interface, its own."""
+        if self.probe.type == CAPTURE:
+            return printable(self.probe.symbol)
         return printable(f"{self.probe.kind}/{self.probe.symbol}")
 
     @property
     def description(self) -> str:
         """What the user should know of it: the kernel has no such interface, and where the packets were."""
+        if self.probe.type == CAPTURE:
+            return f"Interface of the capture that was read: {self.name}"
         text = f"Fake interface for probe {self.name}"
         return text if self.netns is None else f"{text} in network namespace {self.netns}"
 

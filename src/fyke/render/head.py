@@ -16,6 +16,7 @@ PROBE_LETTERS = {
     "fentry": "k",
     "kretprobe": "kr",
     "fexit": "kr",
+    "capture": "cap",  # no probe: the interface that another tool captured on
 }
 
 

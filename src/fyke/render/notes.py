@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fyke.collectors.formatting import Style, shown
-from fyke.events.facts import Facts
+from fyke.events.facts import CAPTURED_WITH, Facts
 from fyke.render.head import PROBE_LETTERS
 from fyke.render.times import time_text
 
@@ -34,6 +34,8 @@ def startup_text(facts: Facts, style: Style) -> str:
 
 
 def _recorder(facts: Facts) -> str:
+    if program := facts.extra.get(CAPTURED_WITH):
+        return f"captured with {shown(str(program))}"
     retis = facts.extra.get("retis_version")
     return (
         f"collected with Retis {shown(str(retis))}"

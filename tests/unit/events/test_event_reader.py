@@ -110,20 +110,17 @@ def test_what_comes_after_the_end_marker_is_not_passed_over(tmp_path: Path) -> N
         _rows(source)
 
 
-PCAP = b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00" + bytes(16)
-
-
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"", "is empty"),
-        (PCAP, r"packet capture \(pcap\)"),
-        (b"\x0a\x0d\x0d\x0a" + bytes(24), r"packet capture \(pcapng\)"),
+        (b"\x0a\x0d\x0d\x0a" + bytes(24), "damaged at byte 0, after 0 packets: its byte order isn't known"),
+        (b"\xd4\xc3\xb2\xa1" + bytes(20), "damaged at byte 0, after 0 packets: it is in version 0 of pcap"),
         (b"hello, world\n", "is not an event file"),
         (b"\0\0\0\0\0\0\0\0\0", "is not an event file"),
         (b"\xff", "is not an event file"),
         (b"ARROW1\0\0" + bytes(100), "an Arrow file, not an Arrow stream"),
-        (b"PAR1" + bytes(100), "a Parquet file"),
+        (b"PAR1" + bytes(100), "a Parquet file, but not of events"),
         (b"\x1f\x8b\x08" + bytes(100), "compressed"),
         (b"\x7fELF" + bytes(100), "a program"),
         (b"\xff\xff\xff\xff", "damaged at byte 0, after 0 events: it ends inside a message"),

@@ -164,8 +164,8 @@ def test_hostile_names(tmp_path: Path) -> None:
     assert json.loads(packet.json or "")["kernel"] == {"symbol": name, "probe_type": "x\x07"}
 
 
-@settings(max_examples=60)
-@given(rows=st.lists(any_rows(), max_size=6), offset=st.integers(-(2**63), 2**63 - 1))
+@settings(max_examples=30)
+@given(rows=st.lists(any_rows(), max_size=5), offset=st.integers(-(2**63), 2**63 - 1))
 def test_any_rows_become_right_blocks(rows: list[dict[str, Any]], offset: int) -> None:
     sink = Kept()
     writer = PcapWriter(lambda: sink, dataclasses.replace(FACTS, clock_monotonic_offset_ns=offset))

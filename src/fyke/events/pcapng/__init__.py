@@ -4,3 +4,5 @@ A capture's packet is an event without CPU, task and tracking: `kernel.symbol` i
 `kernel.probe_type` is `capture`, and the packet's bytes are in `packet`. Its time is the wall clock's: the
 facts of a capture have a clock offset of zero.
 """
+
+PROBE_TYPE = "capture"  # kernel.probe_type of such events
