@@ -64,7 +64,7 @@ def plan_text(facts: dict[str, Any]) -> str:
         why = ", ".join(probe["asked"]) or "for skb-tracking"
         lines.append(f"  {probe['mechanism']} {probe['symbol']}{flags} ({why}): {takes}")
     for name, one in facts["filters"].items():
-        lines.append(f"{name} filter: {one['expression']}")
+        lines.append(f"{name.rstrip('s')} filter: {' '.join(one['expression'].split())}")
     record, memory = facts["record"], facts["memory"]
     places = ", ".join(f"{s['name']} at {s['offset']}" for s in record["sections"])
     lines.append(f"record: {record['bytes']} bytes: header at 0, {places}")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from fyke.cli.options import FILTER, FILTER_FILE, OUT_FORMAT, PRINT, TEXT, Option, add_options, style
+from fyke.cli.options import FILTER, FILTER_FILE, OUT_FORMAT, PRINT, TEXT, Once, Option, add_options, style
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,23 +49,25 @@ OPTIONS = (
     Option(
         ("--filter-inner",),
         "only packets inside VXLAN, Geneve, GRE or IP that match a filter in tcpdump's language",
-        {"metavar": "EXPR"},
+        {"metavar": "EXPR", "action": Once},
     ),
     Option(
         ("-m", "--filter-meta"),
         "only packets whose kernel structures match, e.g. 'sk_buff.mark == 7'",
-        {"metavar": "EXPR"},
+        {"metavar": "EXPR", "action": Once},
     ),
     Option(
         ("--pid",),
         "only what happens while this process (or thread) runs; receiving packets is mostly nobody's",
-        {"metavar": "PID", "type": int},
+        {"metavar": "PID", "type": int, "action": Once},
     ),
-    Option(("--netns",), "only packets in a network namespace", {"metavar": "NAME|PATH|INODE"}),
+    Option(
+        ("--netns",), "only packets in a network namespace", {"metavar": "NAME|PATH|INODE", "action": Once}
+    ),
     Option(
         ("--netif",),
         "only packets at a network device, of the namespace of --netns or of this one",
-        {"metavar": "NAME"},
+        {"metavar": "NAME", "action": Once},
     ),
     Option(
         ("--skb-sections",),

@@ -27,6 +27,24 @@ def _flag(*names: str, help: str) -> Option:
     return Option(names, help, {"action": "store_true"})
 
 
+class Once(argparse.Action):
+    """Takes a value once. A second filter would silently take the first one's place."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the value; raise UsageError when there is one."""
+        if getattr(namespace, self.dest) is not None:
+            from fyke.errors import UsageError
+
+            raise UsageError(f"{option_string} is given twice", "join what is meant in one of them")
+        setattr(namespace, self.dest, values)
+
+
 INPUT = Option(
     ("input",),
     "event file of fyke or Retis; FILE.. reads FILE.0, FILE.1 and so on from the one named "
@@ -60,10 +78,12 @@ OUT_FORMAT = Option(
 FILTER = Option(
     ("-f", "--filter-packet"),
     "only packets that match a filter in tcpdump's language, see pcap-filter(7)",
-    {"metavar": "EXPR"},
+    {"metavar": "EXPR", "action": Once},
 )
 FILTER_FILE = Option(
-    ("-F", "--filter-file"), "read that filter from a file, as tcpdump does", {"metavar": "FILE"}
+    ("-F", "--filter-file"),
+    "read that filter from a file, as tcpdump does",
+    {"metavar": "FILE", "action": Once},
 )
 JOURNEYS = _flag(
     "--journeys", help="with -f or -F: all events of each packet that matches at any of its events"

@@ -134,6 +134,7 @@ MISTAKES: list[tuple[str, list[str], str, str]] = [
         "field filter, character 16: expected a value",
         "numbers, names, addresses and strings are values",
     ),
+    ("a filter twice", ["-f", "tcp", "-f", "udp"], "-f is given twice", "join what is meant in one of them"),
     ("dump", ["--dump", "ebpf"], "--dump goes with --dry-run", ""),
     (
         "dump stage",

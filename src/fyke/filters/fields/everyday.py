@@ -65,7 +65,9 @@ def resolve_netns(text: str) -> int:
         what = f"there is no {'file' if is_path else 'network namespace'} {printable(text)}"
         raise UsageError(f"--netns: {what}", "" if is_path else _names_hint(text)) from None
     except OSError as error:
-        raise UsageError(f"--netns: {printable(path)} can't be read: {error.strerror}") from None
+        raise UsageError(
+            f"--netns: {printable(path)} can't be read: {error.strerror}", "run it as root"
+        ) from None
     if inode is None:
         raise UsageError(
             f"--netns: {printable(path)} is no network namespace", "those of processes are /proc/PID/ns/net"

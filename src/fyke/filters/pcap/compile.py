@@ -14,7 +14,7 @@ from fyke.filters.pcap.place import Token, find_place, pointed, tokens
 
 SNAPLEN = 262_144  # what a matching program returns, as tcpdump's does
 
-# libpcap's optimiser takes time with the third power of the size: a second or two at the limit.
+# libpcap's optimiser takes time with the third power of the size: one to a few seconds at the limit.
 MAX_TEXT = 4_096
 MAX_UNOPTIMISED = 6_000
 MAX_FILE_BYTES = 65_536  # with its comments
