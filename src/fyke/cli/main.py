@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 from fyke import __version__
 from fyke.errors import FykeError, UsageError
 
-# Each is the module fyke.cli.NAME.
-COMMANDS = ("collect", "print", "sort", "stats", "query", "pcap", "schema", "python", "doctor")
+# Each is the module fyke.cli.NAME, `_` for `-`.
+COMMANDS = ("collect", "print", "sort", "stats", "query", "pcap", "schema", "python", "sh-complete", "doctor")
 LOG_LEVELS = {"error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 5}
 
 
@@ -100,8 +100,21 @@ def resolve(word: str) -> str:
     raise UsageError(f"there is no command '{word}'", hint)
 
 
-def _split(argv: Sequence[str]) -> tuple[argparse.Namespace, str, list[str]]:
-    """Take the options before the command, the command, and what follows it."""
+def module_of(command: str) -> str:
+    """Return the name of a command's module: SUMMARY, add_arguments(parser), run(args)."""
+    return f"fyke.cli.{command.replace('-', '_')}"
+
+
+def parser_of(command: str) -> Parser:
+    """Return the parser of what follows a command."""
+    module = import_module(module_of(command))
+    parser = Parser(prog=f"fyke {command}", description=module.SUMMARY)
+    module.add_arguments(parser)
+    return parser
+
+
+def general_parser() -> Parser:
+    """Return the parser of what stands before the command; the command and the rest are arguments."""
     parser = Parser(
         prog="fyke", usage="fyke [options] COMMAND ...", description=import_module("fyke").__doc__
     )
@@ -114,6 +127,12 @@ def _split(argv: Sequence[str]) -> tuple[argparse.Namespace, str, list[str]]:
     )
     parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def _split(argv: Sequence[str]) -> tuple[argparse.Namespace, str, list[str]]:
+    """Take the options before the command, the command, and what follows it."""
+    parser = general_parser()
     if set(argv) & {"-h", "--help"} or not argv:
         parser.epilog = _summaries()
     if not argv:
@@ -126,17 +145,14 @@ def _split(argv: Sequence[str]) -> tuple[argparse.Namespace, str, list[str]]:
 
 
 def _summaries() -> str:
-    lines = [f"  {name:10}{import_module(f'fyke.cli.{name}').SUMMARY}" for name in COMMANDS]
+    lines = [f"  {name:12}{import_module(module_of(name)).SUMMARY}" for name in COMMANDS]
     return "\n".join(["commands (a unique beginning is enough; COMMAND --help says more):", *lines])
 
 
 def _run(command: str, rest: list[str], level: str) -> int:
-    module = import_module(f"fyke.cli.{command}")
-    parser = Parser(prog=f"fyke {command}", description=module.SUMMARY)
-    module.add_arguments(parser)
-    args = parser.parse_args(rest)
+    args = parser_of(command).parse_args(rest)
     _set_up_log(level)
-    return int(module.run(args))
+    return int(import_module(module_of(command)).run(args))
 
 
 def _set_up_log(level: str) -> None:

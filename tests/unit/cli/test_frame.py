@@ -31,7 +31,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands_have_the_contract(name: str) -> None:
-    module = frame.import_module(f"fyke.cli.{name}")
+    module = frame.import_module(frame.module_of(name))
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)
     assert module.SUMMARY
@@ -39,7 +39,15 @@ def test_commands_have_the_contract(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "command"), [("p", "print"), ("pri", "print"), ("s", "sort"), ("sort", "sort"), ("c", "collect")]
+    ("word", "command"),
+    [
+        ("pr", "print"),
+        ("pri", "print"),
+        ("so", "sort"),
+        ("sort", "sort"),
+        ("col", "collect"),
+        ("sh", "sh-complete"),
+    ],
 )
 def test_a_unique_beginning_names_a_command(word: str, command: str) -> None:
     assert resolve(word) == command

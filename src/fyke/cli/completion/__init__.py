@@ -1,0 +1,1 @@
+"""Completion of command lines: what there is, as argparse knows it, and a script for each shell."""

@@ -1,0 +1,94 @@
+"""The script for bash(1): a function for `complete -F`, with nothing but bash itself."""
+
+from __future__ import annotations
+
+import shlex
+
+from fyke.cli.completion.lines import Command, Word
+
+_SCRIPT = """\
+# Completion of fyke's command lines in bash. Made by `fyke sh-complete --shell bash`.
+_fyke_files() {{
+    compopt -o filenames 2>/dev/null
+    mapfile -t COMPREPLY < <(compgen -f -- "$1")
+}}
+
+_fyke() {{
+    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} command= i
+    # `--option=value` comes as three words.
+    if [[ $cur == = ]]; then
+        cur=
+    elif [[ $prev == = ]]; then
+        prev=${{COMP_WORDS[COMP_CWORD-2]}}
+    fi
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${{COMP_WORDS[i]}} in
+            --log-level) [[ ${{COMP_WORDS[i+1]}} == = ]] && ((i++)); ((i++)) ;;
+            -*) ;;
+            *) command=${{COMP_WORDS[i]}}; break ;;
+        esac
+    done
+    COMPREPLY=()
+    case $command in
+        "")
+            case $prev in
+{general}
+            esac
+            if [[ $cur == -* ]]; then
+                mapfile -t COMPREPLY < <(compgen -W {general_names} -- "$cur")
+            else
+                mapfile -t COMPREPLY < <(compgen -W {names} -- "$cur")
+            fi
+            ;;
+{commands}
+    esac
+}}
+
+complete -F _fyke fyke
+"""
+
+
+def script(commands: tuple[Command, ...], general: tuple[Word, ...]) -> str:
+    """Return the script."""
+    return _SCRIPT.format(
+        general=_values(general),
+        general_names=shlex.quote(" ".join(_names(general))),
+        names=shlex.quote(" ".join(command.name for command in commands)),
+        commands="\n".join(_command(command) for command in commands),
+    )
+
+
+def _command(command: Command) -> str:
+    lines = [f"        {'|'.join(command.beginnings)})"]
+    values = _values(command.options)
+    if values:
+        lines += ["            case $prev in", values, "            esac"]
+    lines.append("            if [[ $cur == -* ]]; then")
+    names = shlex.quote(" ".join(_names(command.options)))
+    lines.append(f'                mapfile -t COMPREPLY < <(compgen -W {names} -- "$cur")')
+    if any(place.files for place in command.places):
+        lines += ["            else", '                _fyke_files "$cur"']
+    return "\n".join([*lines, "            fi", "            ;;"])
+
+
+def _values(options: tuple[Word, ...]) -> str:
+    """Return the cases of `$prev` that are options with a value; options may follow one that needs none."""
+    lines = []
+    for option in options:
+        if not option.value:
+            continue
+        if option.choices:
+            words = shlex.quote(" ".join(option.choices))
+            do = f'mapfile -t COMPREPLY < <(compgen -W {words} -- "$cur"); return'
+        elif option.files:
+            do = '_fyke_files "$cur"; return'
+        else:
+            do = "return"
+        if not option.needed:
+            do = f"if [[ $cur != -* ]]; then {do}; fi"
+        lines.append(f"                {'|'.join(option.names)}) {do} ;;")
+    return "\n".join(lines)
+
+
+def _names(options: tuple[Word, ...]) -> list[str]:
+    return [name for option in options for name in option.names]
