@@ -1,0 +1,165 @@
+"""Any event the schema allows, through JSON: Retis' own library prints what we print, and we read it back.
+
+Where the two differ is in one table, `DIFFERENCES`.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import retis
+from event_samples import FACTS, batch_of, rows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from retis_samples import DATA
+
+from fyke.collectors.formatting import Style
+from fyke.events.escape import name_to_bytes, printable
+from fyke.events.reader import open_events
+from fyke.events.retis.mapping import MAPPED, NAMES
+from fyke.events.retis.write import RetisWriter
+from fyke.render.text import EventText
+
+os.environ["RUST_BACKTRACE"] = "0"
+
+Row = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """What is shown differently on purpose.
+
+    row: the row as Retis has it, for us to print. theirs, ours: a text as the other has it, too.
+    """
+
+    reason: str
+    row: Callable[[Row], Row] = dict
+    theirs: Callable[[str], str] = str
+    ours: Callable[[str], str] = str
+
+
+def _without(*names: str) -> Callable[[Row], Row]:
+    return lambda row: {key: value for key, value in row.items() if key not in names}
+
+
+def _whole_sections(row: Row) -> Row:
+    kept = dict(row)
+    for mapped in MAPPED:
+        values = row.get(mapped.section)
+        needed = [column for key, column in mapped.keys if key not in mapped.optional]
+        if values is not None and any(values[column] is None for column in needed):
+            kept[mapped.section] = None
+    return kept
+
+
+def _without_columns(section: str, *columns: str) -> Callable[[Row], Row]:
+    def change(row: Row) -> Row:
+        values = row.get(section)
+        return row if values is None else {**row, section: {**values, **dict.fromkeys(columns)}}
+
+    return change
+
+
+def _no_blank(text: str) -> str:
+    return re.sub(r"\n *(?=\n|$)", "", text)
+
+
+_PARENT = ("parent_orig_head", "parent_timestamp_ns")
+DIFFERENCES = (
+    Difference("gaps and the end of a collection are ours alone", _without("gap", "closing")),
+    Difference("so is the parent", _without_columns("skb_tracking", *_PARENT)),
+    Difference("Retis refuses a section that isn't whole: it is in our words only", _whole_sections),
+    Difference(
+        "a subsystem without a name is none",
+        theirs=lambda text: text.replace("drop (reason /", "drop (reason "),
+    ),
+    Difference("lines of frames without a name are indented differently", theirs=_no_blank, ours=_no_blank),
+)
+
+_PACKETS = sorted(
+    {
+        base64.b64decode(json.loads(line)["packet"]["data"])
+        for sample in ("basic-default", "bridge-udp")
+        for line in (DATA / sample / "events.json").read_text().splitlines()[1:]
+    }
+)
+_PROBES = st.sampled_from(["raw_tracepoint", "kprobe", "kprobe_multi", "fentry", "fexit", "kretprobe"])
+
+
+@st.composite
+def _events(draw: st.DrawFn) -> Row:
+    """Any event; of packets those that both dissect alike (tests/unit/packets compares the others)."""
+    row = draw(rows())
+    row["gap"] = row["closing"] = None
+    if row["packet"] is not None:
+        data = draw(st.sampled_from(_PACKETS))
+        row["packet"].update(data=data, len=len(data), capture_len=len(data))
+    if row["kernel"] is not None and draw(st.integers(0, 5)):
+        row["kernel"]["probe_type"] = draw(_PROBES)
+    return row
+
+
+def _text(row: Row) -> str:
+    made = EventText(Style(), series=False)
+    return b"".join(bytes(piece) for piece in made.batch(batch_of([row]))).decode().rstrip("\n")
+
+
+def _theirs(event: Any, row: Row) -> str:
+    """Return Retis' text with its names escaped as ours are: docs/differences.md, names from the kernel."""
+    shown = {}
+    for section, values in row.items():
+        for column, value in (values or {}).items() if isinstance(values, dict) else ():
+            for name in value if isinstance(value, list) else [value]:
+                if isinstance(name, str):
+                    there = name_to_bytes(name).decode() if (section, column) in NAMES else name
+                    if there != printable(name):
+                        shown[there] = printable(name)
+    if not shown:
+        return str(event)
+    names = "|".join(map(re.escape, sorted(shown, key=len, reverse=True)))
+    return re.sub(names, lambda match: shown[match[0]], str(event))
+
+
+def _crashes(event: Any) -> bool:
+    """Say whether printing an event crashes Retis. (A panic of Rust's is a BaseException.)"""
+    try:
+        str(event)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        return True
+    return False
+
+
+def _reconciled(event: Any, row: Row) -> tuple[str, str]:
+    theirs, seen = _theirs(event, row).rstrip("\n"), row
+    for difference in DIFFERENCES:
+        theirs, seen = difference.theirs(theirs), difference.row(seen)
+    ours = _text(seen)
+    for difference in DIFFERENCES:
+        ours = difference.ours(ours)
+    return theirs, ours
+
+
+@given(table=st.lists(_events(), min_size=1, max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_the_same_text_and_the_same_rows(tmp_path_factory: pytest.TempPathFactory, table: list[Row]) -> None:
+    path = str(tmp_path_factory.getbasetemp() / "text.json")
+    batch = batch_of(table)
+    with RetisWriter(path, FACTS) as writer:
+        writer.write(batch)
+    assert list(open_events(path).batches()) == [batch]
+    events = list(retis.EventReader(path))[1:]
+    for event, row in zip(events, table, strict=True):
+        if _crashes(event):  # over an empty stack trace
+            assert row["kernel"]["stack"] == []
+            continue
+        theirs, ours = _reconciled(event, row)
+        assert theirs == ours
