@@ -45,8 +45,8 @@ class ArrowPart:
         except _GARBLED as error:
             raise self._unreadable(error) from error
         self.facts = self._facts()
-        self._included = self._indices()
-        self._stored_message = bytes(self._stored.remove_metadata().serialize()) if self._included else b""
+        self._wanted = self._columns_wanted()
+        self._stored_message = bytes(self._stored.remove_metadata().serialize())
 
     @property
     def complete(self) -> bool:
@@ -74,19 +74,25 @@ class ArrowPart:
             raise Damaged("a batch is garbled") from error
 
     def _read(self, frame: Frame) -> pa.RecordBatch:
-        if self._included is None:
+        nodes = frame.nodes()
+        # Most sections of most collections are null throughout: not worth decompressing.
+        included = [i for i, node in self._wanted if nodes[node][0] != nodes[node][1]]
+        if len(included) == len(self._stored):
             return pa.ipc.read_record_batch(pa.py_buffer(frame.data), self._stored)
         # Only a stream can be read in part: here one of a single batch.
-        options = pa.ipc.IpcReadOptions(included_fields=self._included, use_threads=False)
+        options = pa.ipc.IpcReadOptions(included_fields=included or [0], use_threads=False)
         with pa.ipc.open_stream(pa.py_buffer(self._stored_message + frame.data), options=options) as stream:
             return stream.read_next_batch()
 
-    def _indices(self) -> list[int] | None:
-        """Return the places of the columns that are wanted, None for all."""
-        if self._columns is None:
-            return None
-        wanted = {*self._columns, *_ALWAYS}
-        return [i for i, name in enumerate(self._stored.names) if name in wanted]
+    def _columns_wanted(self) -> list[tuple[int, int]]:
+        """Return the place of each column that is wanted, and of its array among all of a batch."""
+        wanted = None if self._columns is None else {*self._columns, *_ALWAYS}
+        places, node = [], 0
+        for i, field in enumerate(self._stored):
+            if wanted is None or field.name in wanted:
+                places.append((i, node))
+            node += _arrays(field.type)
+        return places
 
     def _first(self) -> Frame:
         try:
@@ -118,3 +124,8 @@ class ArrowPart:
     def _unreadable(self, error: BaseException) -> InputError:
         why = printable(str(error).partition("\n")[0][:200])
         return InputError(f"{self.path} is an Arrow stream, but not of events: {why}", "was it made by fyke?")
+
+
+def _arrays(kind: pa.DataType) -> int:
+    """Return how many arrays a column of this type has: itself and its children."""
+    return 1 + sum(_arrays(kind.field(i).type) for i in range(kind.num_fields))

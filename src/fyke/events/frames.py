@@ -31,6 +31,10 @@ class Frame:
     data: bytes
     offset: int
 
+    def nodes(self) -> list[tuple[int, int]]:
+        """Return length and nulls of each array of a batch: a column's own, then those of its children."""
+        return _lengths(self.data[8:])[1:]
+
 
 class Frames:
     """The messages of a stream, in order. After iteration, `ended` says whether there was an end marker."""
