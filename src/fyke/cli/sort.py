@@ -82,10 +82,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _sort(args: argparse.Namespace, source: EventSource, wanted: RecordingFilter | None) -> None:
-    from fyke.journeys.sort import sort, sorted_facts, sorted_schema
+    from fyke.journeys.sort import sort_source, sorted_facts, sorted_schema
 
     is_sorted = source.facts.order == "journey"
-    batches = sort(source.batches(), source.schema) if wanted is None else wanted.sorted(source)
+    batches = sort_source(source) if wanted is None else wanted.sorted(source)
     with contextlib.ExitStack() as outputs:
         takers: list[Callable[[Any], None]] = []
         if args.out is not None:

@@ -1,31 +1,44 @@
-"""Events to journeys: one SQL query says which row belongs where, then rows are fetched in that order."""
+"""Events to journeys: one SQL query says which row belongs where, then rows are fetched in that order.
+
+What fits in memory is ordered there (order.py), with the same result in a tenth of the time.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
+import stat
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from fyke.errors import FykeError, RunError
+from fyke.errors import InputError, RunError
 from fyke.events.facts import Facts
+from fyke.events.reader import EventSource, open_events
+from fyke.events.recognise import ARROW
+from fyke.events.rotation import FOLLOW
 from fyke.events.schema import JOURNEY, section_type
-from fyke.journeys.spool import Spool, spool_folder
+from fyke.journeys import order
+from fyke.journeys.order import ROW_BYTES
+from fyke.journeys.spool import Rereading, Spool, spool_folder
 
 CHUNK_ROWS = 16_384
 # What the query may hold in memory before DuckDB goes to disk, in bytes; it takes some 500 an event.
 MEMORY_LIMIT = min(512 << 20, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
 # Says for each row of a batch whether it is chosen.
 Choice = Callable[[pa.RecordBatch], npt.NDArray[np.bool_]]
-_COLUMNS = ["timestamp_ns", "cpu", "skb_tracking", "gap", "closing"]  # what the query looks at
+COLUMNS = ("timestamp_ns", "cpu", "skb_tracking", "gap", "closing")  # what the query looks at
+_TRACKING = COLUMNS.index("skb_tracking")
+_OF_PACKET = ("orig_head", "timestamp_ns", "skb")  # and at these of skb_tracking
 
 
 def query() -> str:
@@ -58,17 +71,25 @@ def sort(
     Memory is bounded: what is too much goes to temporary files. What the input raises half way (a damaged
     file) is raised here after everything before it was sorted and yielded. Raises RunError on a full disk.
     """
-    spool = Spool(schema)
-    try:
-        with tempfile.TemporaryDirectory(prefix="fyke-sort-", dir=spool_folder()) as folder:
-            yield from _sorted(_Input(batches, spool, chosen), spool, folder)
-    except (duckdb.Error, OSError) as error:
-        text = str(error).partition("\n")[0]
-        raise RunError(
-            f"sorting failed: {text}", f"free some space in {spool_folder()}, or set TMPDIR"
-        ) from error
-    finally:
-        spool.close()
+    with _failures(), contextlib.closing(Spool(schema)) as spool:
+        keys = _Keys(batches, schema, chosen, spool)
+        for placed in places(keys.read(), keys.schema):
+            yield _journeys(spool.fetch(placed.column("row").to_numpy()), placed)
+        if keys.problem is not None:
+            raise keys.problem
+
+
+def sort_source(source: EventSource) -> Iterator[pa.RecordBatch]:
+    """Yield all of a recording, not begun, as `sort` does.
+
+    A file of ours is read twice, which costs less than keeping it: for what the order depends on, then whole.
+    What is written to it between the two is left out.
+    """
+    if source.format == ARROW and _is_regular(source.path):
+        with _failures():
+            yield from _read_twice(source)
+    else:
+        yield from sort(source.batches(), source.schema)
 
 
 def sorted_schema(schema: pa.Schema) -> pa.Schema:
@@ -82,20 +103,79 @@ def sorted_facts(facts: Facts) -> Facts:
     return dataclasses.replace(facts, order="journey", split_id=None, split_limit_bytes=None)
 
 
-def _sorted(source: _Input, spool: Spool, folder: str) -> Iterator[pa.RecordBatch]:
-    settings: dict[str, Any] = {"memory_limit": f"{MEMORY_LIMIT}B", "temp_directory": folder}
-    with contextlib.closing(duckdb.connect(config=settings)) as connection:
-        connection.register("events", source.reader())
-        for placed in _arrow_reader(connection.sql(query())):
-            yield _journeys(spool.fetch(placed.column("row").to_numpy()), placed)
-    if source.error is not None:
-        raise source.error
+def places(events: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield the result of the query in batches of at most CHUNK_ROWS; none before all events were taken.
+
+    events: the table of the query, of schema `schema`, its rows numbered from 0. Memory is bounded. Raises
+    duckdb.Error and OSError on a full disk.
+    """
+    held: deque[pa.RecordBatch] = deque()
+    rows = 0
+    for batch in events:
+        held.append(batch)
+        rows += len(batch)
+        if rows * ROW_BYTES > MEMORY_LIMIT:
+            yield from _by_query(itertools.chain(_emptied(held), events), schema)
+            return
+    for part in order.placed(pa.Table.from_batches(list(_emptied(held)), schema)):
+        for start in range(0, len(part), CHUNK_ROWS):
+            yield part.slice(start, CHUNK_ROWS)
 
 
-def _arrow_reader(result: duckdb.DuckDBPyRelation) -> Any:
-    # DuckDB 2 renamed it, and warns about the old name.
-    read = getattr(result, "to_arrow_reader", None) or result.fetch_arrow_reader
-    return read(CHUNK_ROWS)
+def _by_query(events: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    import duckdb
+
+    with tempfile.TemporaryDirectory(prefix="fyke-sort-", dir=spool_folder()) as folder:
+        settings: dict[str, Any] = {"memory_limit": f"{MEMORY_LIMIT}B", "temp_directory": folder}
+        try:
+            with contextlib.closing(duckdb.connect(config=settings)) as connection:
+                connection.register("events", pa.RecordBatchReader.from_batches(schema, events))
+                result = connection.sql(query())
+                # DuckDB 2 renamed it, and warns about the old name.
+                read = getattr(result, "to_arrow_reader", None) or result.fetch_arrow_reader
+                yield from read(CHUNK_ROWS)
+        except duckdb.Error as error:
+            raise OSError(str(error).partition("\n")[0]) from error
+
+
+def _emptied(held: deque[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    while held:
+        yield held.popleft()
+
+
+def _read_twice(source: EventSource) -> Iterator[pa.RecordBatch]:
+    done = 0
+    with contextlib.closing(Rereading(source.schema, source.batches())) as rows:
+        while True:
+            with open_events(source.path + FOLLOW * source.follow, columns=COLUMNS) as first:
+                # Damage in other columns is met only later: then once more, with what is before it.
+                keys = _Keys(first.batches(), source.schema, limit=rows.rows if rows.problem else None)
+                try:
+                    for placed in _after(done, places(keys.read(), keys.schema)):
+                        if not done:
+                            rows.expect(keys.lengths)
+                        journeys = _journeys(rows.fetch(placed.column("row").to_numpy()), placed)
+                        done += len(placed)
+                        yield journeys
+                    break
+                except InputError:
+                    if rows.problem is None:
+                        raise
+        if rows.problem is not None:
+            raise rows.problem
+        if rows.finish():  # it has grown
+            source.close()
+            source.endless.extend(first.endless)
+            if keys.problem is not None:
+                raise keys.problem
+
+
+def _after(count: int, placed: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Leave out the first rows."""
+    for batch in placed:
+        if count < len(batch):
+            yield batch.slice(count)
+        count = max(0, count - len(batch))
 
 
 def _journeys(rows: pa.RecordBatch, placed: pa.RecordBatch) -> pa.RecordBatch:
@@ -111,29 +191,79 @@ def _journeys(rows: pa.RecordBatch, placed: pa.RecordBatch) -> pa.RecordBatch:
     return rows.set_column(place, sorted_schema(rows.schema).field(place), journey)
 
 
-class _Input:
-    """Feeds the query while keeping whole rows in the spool. `error` is what ended the input early."""
+def _is_regular(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False  # gone since it was opened
 
-    def __init__(self, batches: Iterable[pa.RecordBatch], spool: Spool, chosen: Choice | None) -> None:
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    """Tell of a full disk in a sentence."""
+    try:
+        yield
+    except OSError as error:
+        hint = f"free some space in {spool_folder()}, or set TMPDIR"
+        raise RunError(f"sorting failed: {error}", hint) from error
+
+
+class _Keys:
+    """The table of the query, of batches of events: what it looks at, row numbers, and which rows are chosen.
+
+    spool: gets each batch whole. limit: of rows to read. lengths: rows of each batch so far. problem: what
+    ended the input early.
+    """
+
+    def __init__(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        schema: pa.Schema,
+        chosen: Choice | None = None,
+        spool: Spool | None = None,
+        limit: int | None = None,
+    ) -> None:
         self._batches = batches
-        self._spool = spool
         self._chosen = chosen
-        self.error: FykeError | None = None
+        self._spool = spool
+        self._limit = limit
+        kept = [schema.field(name) for name in COLUMNS]
+        kept[_TRACKING] = kept[_TRACKING].with_type(
+            pa.struct([kept[_TRACKING].type.field(n) for n in _OF_PACKET])
+        )
+        self.schema = pa.schema([pa.field("row", pa.int64()), pa.field("chosen", pa.bool_()), *kept])
+        self._nulls = {name: pa.nulls(0, self.schema.field(name).type) for name in COLUMNS}
+        self.lengths: list[int] = []
+        self.problem: InputError | None = None
 
-    def reader(self) -> pa.RecordBatchReader:
-        """Return the columns the query looks at, row numbers, and which rows are chosen."""
-        kept = [self._spool.schema.field(name) for name in _COLUMNS]
-        schema = pa.schema([pa.field("row", pa.int64()), pa.field("chosen", pa.bool_()), *kept])
-        return pa.RecordBatchReader.from_batches(schema, self._read(schema))
-
-    def _read(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def read(self) -> Iterator[pa.RecordBatch]:
+        """Yield the table. Damage ends it."""
+        row = 0
         try:
             for batch in self._batches:
-                first = self._spool.rows
-                self._spool.append(batch)
-                numbers = pa.array(np.arange(first, first + len(batch)))
+                if self._limit is not None and row >= self._limit:
+                    return
+                if self._spool is not None:
+                    self._spool.append(batch)
+                self.lengths.append(len(batch))
+                numbers = pa.array(np.arange(row, row + len(batch)))
                 chosen = np.ones(len(batch), np.bool_) if self._chosen is None else self._chosen(batch)
-                columns = [numbers, pa.array(chosen), *(batch.column(name) for name in _COLUMNS)]
-                yield pa.RecordBatch.from_arrays(columns, schema=schema)
-        except FykeError as error:
-            self.error = error
+                columns = [numbers, pa.array(chosen), *(self._column(batch, name) for name in COLUMNS)]
+                yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+                row += len(batch)
+        except InputError as error:
+            self.problem = error
+
+    def _column(self, batch: pa.RecordBatch, name: str) -> pa.Array:
+        """Return a column with what the query looks at; all that are null share their memory."""
+        column = batch.column(name)
+        kind = self.schema.field(name).type
+        if column.null_count == len(column):
+            if len(self._nulls[name]) < len(column):
+                self._nulls[name] = pa.nulls(len(column), kind)
+            return self._nulls[name].slice(0, len(column))
+        if column.type.equals(kind):
+            return column
+        children = [pc.struct_field(column, field.name) for field in kind]
+        mask = column.is_null() if column.null_count else None
+        return pa.StructArray.from_arrays(children, fields=list(kind), mask=mask)

@@ -58,14 +58,16 @@ numbered AS (
     FROM journeys
 ),
 placed AS MATERIALIZED (
-    SELECT kept.row, kept.timestamp_ns, kept.cpu, kept.skb, is_gap, since_ns, kept.lost, place, id, first_ns, last_ns
+    SELECT
+        kept.row, kept.timestamp_ns, kept.cpu, kept.skb, is_gap, since_ns, kept.lost, place, id, first_ns, last_ns,
+        row_number() OVER (PARTITION BY place ORDER BY kept.timestamp_ns, kept.row) - 1 AS index
     FROM kept JOIN numbered USING (start_ns, head, alone)
 ),
 -- The clones of a packet in order of first sight; the first one needs no row.
 clones AS (
     SELECT place, skb, clone
     FROM (
-        SELECT place, skb, row_number() OVER (PARTITION BY place ORDER BY min(timestamp_ns), min(row)) - 1 AS clone
+        SELECT place, skb, row_number() OVER (PARTITION BY place ORDER BY min(index)) - 1 AS clone
         FROM placed
         WHERE skb IS NOT NULL
         GROUP BY place, skb
@@ -88,7 +90,7 @@ losses AS (
 SELECT
     row,
     id,
-    (row_number() OVER (PARTITION BY place ORDER BY timestamp_ns, row) - 1)::UINTEGER AS index,
+    index::UINTEGER AS index,
     coalesce(clone, 0)::UINTEGER AS clone,
     least(coalesce(losses.lost, 0), 18446744073709551615)::UBIGINT AS lost
 FROM placed

@@ -1,18 +1,20 @@
-"""Keeps batches until their rows are wanted in another order: in memory while they are few, then on disk."""
+"""Keeps batches until their rows are wanted in another order: in memory while they are few, else on disk."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from fyke.errors import InputError
+
 # Held in memory up to this size; beyond it, compressing to a file costs less than new memory does.
 MEMORY_BYTES = 64 << 20
-CACHED_BATCHES = 8  # read back and kept: events of one journey are seldom far apart in a file
 
 
 def spool_folder() -> str:
@@ -22,60 +24,60 @@ def spool_folder() -> str:
 
 
 class Spool:
-    """Batches of one schema, appended in file order, whose rows can then be fetched by number in any order.
+    """Batches of one schema, appended in file order; whose rows are fetched by number, each once.
 
     The file has no name: it is gone when the process is, however that ends. Raises OSError on a full disk.
     """
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
-        self._batches: list[pa.RecordBatch] = []
-        self._bytes = 0
         self._starts = [0]
+        self._left: list[int] = []  # rows of each batch that were not fetched yet
+        self._held: OrderedDict[int, pa.RecordBatch] = OrderedDict()
+        self._bytes = 0
         self._file: Any = None
-        self._writer: Any = None
-        self._reader: Any = None
-        self._cache: OrderedDict[int, pa.RecordBatch] = OrderedDict()
+        self._places: dict[int, tuple[int, int]] = {}  # offset and length in the file
 
     @property
     def rows(self) -> int:
-        """How many rows were appended."""
+        """How many rows there are."""
         return self._starts[-1]
 
     def append(self, batch: pa.RecordBatch) -> None:
         """Add the rows of a batch at the end."""
-        self._starts.append(self.rows + len(batch))
-        if self._writer is not None:
-            self._writer.write_batch(batch)
-            return
-        self._batches.append(batch)
-        self._bytes += batch.nbytes
-        if self._bytes > MEMORY_BYTES:
-            self._to_disk()
+        self._expect(len(batch))
+        self._hold(len(self._left) - 1, batch)
 
     def fetch(self, rows: np.ndarray[Any, Any]) -> pa.RecordBatch:
         """Return the rows of these numbers (int64), in this order. No `append` may follow."""
         starts = np.asarray(self._starts)
         owner = np.searchsorted(starts, rows, side="right") - 1
-        pieces, shift = [], np.zeros(len(self._starts), np.int64)
+        pieces, counts, shift = [], [], np.zeros(len(starts), np.int64)
         fetched = 0
-        for number in np.unique(owner):
+        for number in np.unique(owner).tolist():
             wanted = rows[owner == number]
             low, high = int(wanted.min()), int(wanted.max()) + 1
             pieces.append(self._batch(number).slice(low - starts[number], high - low))
+            counts.append((number, len(wanted)))
             shift[number] = fetched - low
             fetched += high - low
+        self._forget(counts)
         places = pa.array(rows + shift[owner])
         columns = [self._column([p.column(i) for p in pieces], places) for i in range(len(self.schema))]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def close(self) -> None:
         """Free memory and disk."""
-        self._batches.clear()
-        self._cache.clear()
-        self._reader = self._writer = None
+        self._held.clear()
         if self._file is not None:
             self._file.close()
+
+    def _forget(self, counts: list[tuple[int, int]]) -> None:
+        """Note how many rows of each batch were fetched; drop those of which none is left."""
+        for number, count in counts:
+            self._left[number] -= count
+            if not self._left[number]:
+                self._drop(number)
 
     @staticmethod
     def _column(pieces: list[pa.Array], places: pa.Array) -> pa.Array:
@@ -84,26 +86,101 @@ class Spool:
             return pa.nulls(len(places), pieces[0].type)
         return pa.concat_arrays(pieces).take(places)
 
-    def _to_disk(self) -> None:
-        self._file = tempfile.TemporaryFile(dir=spool_folder())  # noqa: SIM115  (see close)
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        self._writer = pa.ipc.new_file(self._file, self.schema, options=options)
-        for batch in self._batches:
-            self._writer.write_batch(batch)
-        self._batches.clear()
+    def _expect(self, length: int) -> None:
+        self._starts.append(self.rows + length)
+        self._left.append(length)
 
     def _batch(self, number: int) -> pa.RecordBatch:
-        if self._writer is None:
-            return self._batches[number]
-        if self._reader is None:
-            self._writer.close()
-            self._file.flush()
-            # By its descriptor, since it has no name; a mapping lets pyarrow read without copying.
-            self._reader = pa.ipc.open_file(pa.memory_map(f"/proc/self/fd/{self._file.fileno()}"))
-        if number in self._cache:
-            self._cache.move_to_end(number)
-            return self._cache[number]
-        batch = self._cache[number] = self._reader.get_batch(number)
-        if len(self._cache) > CACHED_BATCHES:
-            self._cache.popitem(last=False)
+        if number in self._held:
+            return self._held[number]
+        offset, length = self._places[number]
+        data = os.pread(self._file.fileno(), length, offset)
+        with pa.ipc.open_stream(pa.py_buffer(data)) as stream:
+            return self._hold(number, _widened(stream.read_next_batch(), self.schema))
+
+    def _hold(self, number: int, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Keep a batch in memory; what is longest there goes to the disk instead when it is too much."""
+        self._held[number] = batch
+        self._bytes += _size(batch)
+        while self._bytes > MEMORY_BYTES and len(self._held) > 1:
+            oldest = next(iter(self._held))
+            if oldest not in self._places:
+                self._write(oldest, self._held[oldest])
+            self._drop(oldest)
         return batch
+
+    def _drop(self, number: int) -> None:
+        batch = self._held.pop(number, None)
+        if batch is not None:
+            self._bytes -= _size(batch)
+
+    def _write(self, number: int, batch: pa.RecordBatch) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=spool_folder(), buffering=0)  # noqa: SIM115  (see close)
+        sink = pa.BufferOutputStream()
+        slim = batch.select([i for i, column in enumerate(batch.columns) if column.null_count < len(batch)])
+        options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+        with pa.ipc.new_stream(sink, slim.schema, options=options) as stream:
+            stream.write_batch(slim)
+        data = memoryview(sink.getvalue())
+        offset = self._file.seek(0, os.SEEK_END)
+        self._places[number] = offset, len(data)
+        while data:
+            data = data[self._file.write(data) :]
+
+
+class Rereading(Spool):
+    """Rows of a recording that is read a second time, while they are fetched.
+
+    batches: the recording, not begun. What differs from the first time, or can't be read any more, is an
+    InputError from `fetch`, kept in `problem`; `rows` then is how many there are before it.
+    """
+
+    def __init__(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+        super().__init__(schema)
+        self._later = iter(batches)
+        self._next = 0  # number of the batch that comes next
+        self.problem: InputError | None = None
+
+    def expect(self, lengths: Sequence[int]) -> None:
+        """Tell the rows of each batch, as they were found the first time. Before the first `fetch`."""
+        for length in lengths:
+            self._expect(length)
+
+    def finish(self) -> bool:
+        """Read on to the end; say whether the recording has grown. Raises InputError for damage there."""
+        for _ in self._later:
+            self._next += 1
+            if self._next > len(self._left):
+                return True
+        return False
+
+    def _batch(self, number: int) -> pa.RecordBatch:
+        while self._next <= number:
+            try:
+                batch = next(self._later)
+                if len(batch) != self._left[self._next]:
+                    raise InputError("the recording has changed while it was sorted", "sort it again")
+            except StopIteration:
+                raise self._end(InputError("the recording has shrunk while it was sorted")) from None
+            except InputError as error:
+                raise self._end(error) from None
+            self._next += 1
+            self._hold(self._next - 1, batch)
+        return super()._batch(number)
+
+    def _end(self, problem: InputError) -> InputError:
+        self.problem = problem
+        del self._starts[self._next + 1 :], self._left[self._next :]
+        return problem
+
+
+def _size(batch: pa.RecordBatch) -> int:
+    return sum(column.nbytes for column in batch.columns if column.null_count < len(column))
+
+
+def _widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Give a batch the columns that it lacks, with nulls."""
+    names = set(batch.schema.names)
+    columns = [batch.column(f.name) if f.name in names else pa.nulls(len(batch), f.type) for f in schema]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -147,10 +147,14 @@ def test_a_hostile_gap_with_an_id_takes_no_journey_with_it() -> None:
     assert [r["journey"] and r["journey"]["index"] for r in got] == [0, 1, None]
 
 
-def test_large_inputs_go_to_disk_and_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+@pytest.mark.parametrize("row_bytes", [sort_module.ROW_BYTES, sort_module.MEMORY_LIMIT // 20])
+def test_large_inputs_go_to_disk_and_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, row_bytes: int
+) -> None:
+    """row_bytes: what makes the input small or large to the choice between memory and database."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(spool_module, "MEMORY_BYTES", 2000)
-    monkeypatch.setattr(spool_module, "CACHED_BATCHES", 2)
+    monkeypatch.setattr(spool_module, "MEMORY_BYTES", 600)
+    monkeypatch.setattr(sort_module, "ROW_BYTES", row_bytes)
     monkeypatch.setattr(sort_module, "CHUNK_ROWS", 5)
     rows = [event(100 + n, (100 + n % 7, n % 7), n % 3, n % 2) for n in range(60)]
     _check(rows)
@@ -175,7 +179,7 @@ def test_a_full_disk_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool_module, "MEMORY_BYTES", 0)
     monkeypatch.setattr(spool_module.tempfile, "TemporaryFile", full)
     with pytest.raises(RunError, match="No space left on device") as caught:
-        list(sort(batches([event(10, A)]), arrow_schema()))
+        list(sort(batches([event(10, A)] * 8), arrow_schema()))
     assert "TMPDIR" in caught.value.hint
 
 
