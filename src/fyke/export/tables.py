@@ -56,7 +56,8 @@ def write_table(schema: pa.Schema, batches: Iterable[pa.RecordBatch], stream: IO
 
     Table: aligned, `-` for null, control characters escaped. CSV (RFC 4180): all text quoted, null is
     nothing. JSON: an array of objects, one a line. Lists and structs are JSON in the first two, bytes
-    are hexadecimal in all three. Columns of one name are told apart by `_1` and so on, but not in the table.
+    are hexadecimal and intervals ISO 8601 in all three. Columns of one name are told apart by `_1` and so
+    on, but not in the table.
     Raises UsageError for a column that the format can't hold.
     """
     if kind == "table":
@@ -252,6 +253,8 @@ def _text(value: Any) -> str:
         return f"{value:.10g}" if math.isfinite(value) else str(value)
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, pa.MonthDayNano):
+        return f"P{value.months}M{value.days}DT{value.nanoseconds / 1e9:.9g}S"
     if isinstance(value, dict | list):
         return _json(value)
     return str(value)
@@ -265,6 +268,8 @@ def _jsonable(value: Any) -> Any:
     """Return a value in JSON's few types: what is no number there is null, exact ones stay exact."""
     if isinstance(value, dict):
         return {str(k): _jsonable(v) for k, v in value.items()}
+    if isinstance(value, pa.MonthDayNano):
+        return _text(value)
     if isinstance(value, list | tuple):
         return [_jsonable(v) for v in value]
     if isinstance(value, float):

@@ -86,7 +86,7 @@ SELECT NULL AS nothing, '' AS empty, 'a"b, c' AS quoted, 18446744073709551615::U
     sum(9223372036854775807) AS larger,
     0.5::DOUBLE AS half, 'nan'::DOUBLE AS nan, 1.25::DECIMAL(5, 2) AS exact,
     [1, NULL] AS list, {'a': 'x', 'b': NULL} AS struct, '\\xFF\\x00'::BLOB AS bytes, true AS yes,
-    DATE '2026-01-02' AS day, chr(27) || '[31m' || chr(10) AS evil
+    DATE '2026-01-02' AS day, INTERVAL 3 DAY AS span, chr(27) || '[31m' || chr(10) AS evil
 """
 
 
@@ -108,6 +108,7 @@ def test_values_of_every_kind(capfd: pytest.CaptureFixture[str]) -> None:
         "bytes": "ff00",
         "yes": True,
         "day": "2026-01-02",
+        "span": "P0M3DT0S",
         "evil": "\x1b[31m\n",
     }
     _, out, _ = ask("--format", "csv", VALUES, str(BASIC), capfd=capfd)
