@@ -93,10 +93,21 @@ _PACKETS = sorted(
 _PROBES = st.sampled_from(["raw_tracepoint", "kprobe", "kprobe_multi", "fentry", "fexit", "kretprobe"])
 
 
+def _one_line(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _one_line(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_one_line(item) for item in value]
+    return value.replace("\n", "\r") if isinstance(value, str) else value
+
+
 @st.composite
 def _events(draw: st.DrawFn) -> Row:
-    """Any event; of packets those that both dissect alike (tests/unit/packets compares the others)."""
-    row = draw(rows())
+    """Any event; of packets those that both dissect alike (tests/unit/packets compares the others).
+
+    A newline in a name can't be told from the end of a line in Retis' text: here it is another character.
+    """
+    row = _one_line(draw(rows()))
     row["gap"] = row["closing"] = None
     if row["packet"] is not None:
         data = draw(st.sampled_from(_PACKETS))
