@@ -16,7 +16,20 @@ from fyke import __version__
 from fyke.errors import FykeError, UsageError
 
 # Each is the module fyke.cli.NAME, `_` for `-`.
-COMMANDS = ("collect", "print", "sort", "stats", "query", "pcap", "schema", "python", "sh-complete", "doctor")
+COMMANDS = (
+    "collect",
+    "print",
+    "sort",
+    "stats",
+    "query",
+    "latency",
+    "diff",
+    "pcap",
+    "schema",
+    "python",
+    "sh-complete",
+    "doctor",
+)
 LOG_LEVELS = {"error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 5}
 
 
