@@ -19,7 +19,6 @@ from fyke.errors import UsageError
 from fyke.journeys.spool import spool_folder
 from fyke.journeys.views_columns import VIEWS
 from fyke.journeys.views_errors import ERRORS, Worker, query_error
-from fyke.journeys.views_places import arrow_reader
 from fyke.journeys.views_rows import Rows
 
 CHUNK_ROWS = 16_384
@@ -87,7 +86,7 @@ class Views:
             kind = self._statement(sql)
             needed = self._needed(sql) if self._plans_tell and kind == "SELECT" else None
             self._worker.do(lambda: self.rows.prepare(needed))
-            result = self._worker.do(lambda: arrow_reader(self._connection.sql(sql), CHUNK_ROWS))
+            result = self._worker.do(lambda: _arrow_reader(self._connection.sql(sql)))
             return result.schema, self._batches(result)
 
     @property
@@ -162,6 +161,12 @@ class Views:
             if self.rows.failure is not None:  # it comes out of DuckDB as one of its own
                 raise self.rows.failure from None
             raise query_error(error) from error
+
+
+def _arrow_reader(result: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:
+    # DuckDB 2 renamed it, and warns about the old name.
+    read = getattr(result, "to_arrow_reader", None) or result.fetch_arrow_reader
+    return read(CHUNK_ROWS)
 
 
 def _scans(nodes: Any) -> Iterator[dict[str, Any]]:

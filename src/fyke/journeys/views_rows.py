@@ -106,9 +106,10 @@ class Rows:
     def places(self) -> Places:
         """Return where each row of an unsorted recording belongs; found once."""
         if self._places is None:
-            from fyke.journeys.views_places import Places  # DuckDB: not everything here needs it
+            from fyke.journeys.sort import COLUMNS  # not everything here needs it
+            from fyke.journeys.views_places import Places
 
-            self._places = Places(batch for _, batch in self.numbered(Places.COLUMNS))
+            self._places = Places(batch for _, batch in self.numbered(COLUMNS))
         return self._places
 
     def close(self) -> None:
