@@ -31,6 +31,12 @@ OPTIONS = (
     ),
     Option(("-o", "--out"), "write the capture to a file (default: standard output)", {"metavar": "FILE"}),
     Option(
+        ("--schema",),
+        "begin with the JSON Schema of the events, for Retis' plugin for Wireshark; other tools show it as a "
+        "packet without a time",
+        {"action": "store_true"},
+    ),
+    Option(
         ("-l", "--list-probes"),
         "list the probes at which there are packets, as -p takes them",
         {"action": "store_true"},
@@ -71,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
             if args.list_probes:
                 _list(source, wanted)
             else:
-                _write(args.out, source, wanted, probes)
+                _write(args, source, wanted, probes)
             report(source)
         except InputError:
             if wanted is not None:
@@ -128,14 +134,14 @@ def _print_names(probes: set[Probe]) -> None:
 
 
 def _write(
-    out: str | None, source: EventSource, wanted: RecordingFilter | None, probes: list[WantedProbe]
+    args: argparse.Namespace, source: EventSource, wanted: RecordingFilter | None, probes: list[WantedProbe]
 ) -> None:
     """Write the capture. A file is made only when there is something to write."""
     from fyke.errors import InputError
     from fyke.export.pcap_write import PcapWriter
 
     with contextlib.ExitStack() as outputs:
-        writer = PcapWriter(lambda: _open(out, outputs), source.facts, probes)
+        writer = PcapWriter(lambda: _open(args.out, outputs), source.facts, probes, with_schema=args.schema)
         try:
             for batch in source.batches() if wanted is None else wanted.batches(source):
                 writer.write(batch)

@@ -44,11 +44,12 @@ KERNEL = Section(
     "kernel",
     "The probe that was hit.",
     (
-        Column("symbol", "string", "Function, or tracepoint as subsystem:name"),
+        Column("symbol", "string", "Function, or tracepoint as subsystem:name; of a capture, its interface"),
         Column(
             "probe_type",
             "string",
-            "Mechanism: raw_tracepoint, kprobe, kprobe_multi, fentry, fexit, kretprobe",
+            "Mechanism: raw_tracepoint, kprobe, kprobe_multi, fentry, fexit, kretprobe; capture: a packet of "
+            "another tool's capture (its times are the wall clock's)",
         ),
         Column("stack", "list<string>", "Stack trace where asked for, innermost first, as symbol+0xoffset"),
     ),

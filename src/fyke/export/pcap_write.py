@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -12,12 +13,14 @@ import pyarrow.compute as pc
 from fyke import __version__
 from fyke.collectors.formatting import Style
 from fyke.events.facts import Facts
+from fyke.events.json_schema import event_schema
 from fyke.events.pcapng import format as ng
 from fyke.export import pcap_packets, pcapng
 from fyke.export.pcap_probes import Interface, Interfaces, WantedProbe
 from fyke.render.text import EventText
 
-# Retis' number (not one that IANA gave it) and, behind it, what Retis' dissector for Wireshark looks for.
+# Retis' number, not one that IANA gave it. Behind it stand an event's JSON, and, in a block of its own, the
+# JSON Schema of all events: what Retis' dissector for Wireshark looks for.
 RETIS_NUMBER = 70_000
 _NOT_EVENTS = ("tracking_full", "stack_full")  # gaps that are of ids and stacks
 
@@ -36,7 +39,8 @@ class PcapWriter:
     journey; where the VLAN tag was. The JSON of the event, without packet, is an option as Retis has it.
 
     open_sink: called once, when there is something to write (`begin` says so of an empty capture).
-    wanted: probes, all when there is none. schema: JSON Schema of the events, for Retis' dissector.
+    wanted: probes, all when there is none. with_schema: begin with the JSON Schema of such events, in a block
+    that Retis writes always; but tshark and Wireshark count it as a packet, one without a time.
     at_probes: events at the wanted probes; no_packet: those of them that are left out, since they hold no
     packet. lost: events that the recording says it lost.
     """
@@ -47,11 +51,11 @@ class PcapWriter:
         facts: Facts,
         wanted: Sequence[WantedProbe] = (),
         *,
-        schema: str | None = None,
+        with_schema: bool = False,
     ) -> None:
         self.facts = facts
         self.at_probes = self.no_packet = self.lost = 0
-        self._schema = schema
+        self._with_schema = with_schema
         self._open_sink = open_sink
         self._sink: Sink | None = None
         self._begun: list[bytes] = []  # interfaces since the last block
@@ -114,9 +118,11 @@ class PcapWriter:
             (ng.SHB_USERAPPL, f"fyke {__version__}"),
         )
         header = pcapng.section_header((code, _stored(text)) for code, text in texts if text)
-        if self._schema is None:
+        if not self._with_schema:
             return header
-        return header + pcapng.custom(RETIS_NUMBER, self._schema.encode())
+        schema = json.dumps(event_schema()).encode()
+        # To the next multiple of four with what JSON passes over.
+        return header + pcapng.custom(RETIS_NUMBER, schema + b" " * (-len(schema) % 4))
 
 
 def _fitting(texts: pa.Array) -> pa.Array:

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fyke.cli.main import main
+from fyke.events.json_schema import event_schema
 from fyke.export.pcap_write import PcapWriter
 
 BASIC = CORPUS / "basic-default"
@@ -73,10 +74,20 @@ def test_comments_are_the_text_of_print(tmp_path: Path) -> None:
 
 
 def test_what_the_section_says_of_the_collection(tmp_path: Path) -> None:
-    capture = export(write(tmp_path / "a.arrow", [event(1)]), to=tmp_path / "a.pcapng")
+    path = write(tmp_path / "a.arrow", [event(1)])
+    capture = export(path, to=tmp_path / "a.pcapng")
     said = [(code, value.decode()) for code, value in capture.options]
     assert said[:4] == [(1, FACTS.cmdline), (1, "a note"), (2, "x86_64"), (3, "Linux 6.12 #1 SMP")]
     assert said[4][0] == 4
+    assert capture.order == [0x0A0D0D0A, 1, 6]
+
+
+def test_the_schema_for_the_plugin_of_retis(tmp_path: Path) -> None:
+    capture = export(write(tmp_path / "a.arrow", [event(1)]), "--schema", to=tmp_path / "a.pcapng")
+    assert capture.order == [0x0A0D0D0A, 0xBAD, 1, 6]
+    ((number, schema),) = capture.customs
+    assert number == 70_000
+    assert json.loads(schema) == event_schema()
 
 
 def test_an_interface_for_each_probe_and_namespace(tmp_path: Path) -> None:
