@@ -23,7 +23,7 @@ from fyke.kernel.view import LiveKernel
 # Records are written at least this often, and not in smaller batches than this while more come in: small
 # batches cost twice as much (see bench/README.md).
 FLUSH_SECONDS = 1.0
-BATCH_RECORDS = 16_384
+BATCH_RECORDS = 10_240
 # How long to sleep between looks at the rings; a ring that fills up ends the sleep.
 POLL_SECONDS = 0.05
 

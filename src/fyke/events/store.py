@@ -135,7 +135,8 @@ class _Encoder:
         import pyarrow as pa
 
         self._sink = _Sink()
-        options = pa.ipc.IpcWriteOptions(compression=_codec(compression))
+        # On one thread: several take 20 to 30 MB more, and CPU of the machine that is being looked at.
+        options = pa.ipc.IpcWriteOptions(compression=_codec(compression), use_threads=False)
         self._stream = pa.ipc.new_stream(self._sink, schema, options=options)
         # pyarrow puts its own schema message before the first batch: let it pass.
         self._stream.write_batch(pa.RecordBatch.from_pylist([], schema=schema))
