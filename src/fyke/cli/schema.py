@@ -1,4 +1,4 @@
-"""fyke schema: what an event is in JSON, or the columns of the views, for people and programs."""
+"""fyke schema: what an event is in JSON, or the views and their SQL, for people and programs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 
 from fyke.cli.options import Option, add_options
+from fyke.journeys.dialects import DIALECTS
 
 SUMMARY = "Show the JSON Schema of an event"
 
@@ -14,6 +15,11 @@ OPTIONS = (
         ("--views",),
         "show the views of `fyke query` and their columns instead, as Markdown",
         {"action": "store_true"},
+    ),
+    Option(
+        ("--sql",),
+        "show the statements that make the views, over a table `recorded`, in the SQL of an engine",
+        {"choices": DIALECTS},
     ),
 )
 
@@ -24,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the schema, or the page of the views."""
+    """Print the schema, the page of the views, or their SQL (with --views or without)."""
+    if args.sql is not None:
+        from fyke.journeys.dialects import views_script
+
+        print(views_script(args.sql), end="")
+        return 0
     if args.views:
         from fyke.journeys.views_columns import views_page
 

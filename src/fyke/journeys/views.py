@@ -8,7 +8,6 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from importlib import resources
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from fyke.errors import UsageError
+from fyke.journeys.dialects import as_written
 from fyke.journeys.spool import spool_folder
 from fyke.journeys.views_columns import VIEWS
 from fyke.journeys.views_errors import ERRORS, Worker, query_error
@@ -31,11 +31,6 @@ _NO_ACCESS: dict[str, Any] = {
     "autoload_known_extensions": False,
     "python_enable_replacements": False,  # a table's name is never a variable of this program
 }
-
-
-def views_sql() -> str:
-    """Return the text of the views: statements, separated by `;`, over a table `recorded`."""
-    return resources.files("fyke.journeys").joinpath("views.sql").read_text(encoding="utf-8")
 
 
 def default_memory_bytes() -> int:
@@ -65,7 +60,7 @@ class Views:
             self._cleanup.callback(self._worker.close)
             rows.prepare(())
             self._connection.register("recorded", rows)
-            self._connection.execute(views_sql())
+            self._connection.execute(as_written())
             self._connection.execute("SET lock_configuration = true")
             self._plans_tell = self._needed("SELECT cpu FROM recorded WHERE timestamp_ns > 1") == {
                 "cpu",

@@ -191,4 +191,4 @@ CREATE VIEW losses AS
 SELECT timestamp_ns AS until_ns, coalesce(gap.since_ns, timestamp_ns) AS since_ns, cpu, gap.cause AS cause,
     gap.count AS count
 FROM recorded
-WHERE gap IS NOT NULL
+WHERE gap IS NOT NULL;

@@ -19,18 +19,8 @@ from fyke.events.reader import open_events
 from fyke.events.schema import arrow_schema, arrow_type, sections
 from fyke.events.store import EventWriter
 from fyke.journeys.sort import sort, sorted_facts, sorted_schema
-from fyke.journeys.views import Views, views_sql
-from fyke.journeys.views_columns import (
-    CONNECTIONS,
-    DROPS,
-    EVENTS,
-    FLOW_COLUMNS,
-    HOPS,
-    JOURNEYS,
-    LOSSES,
-    VIEWS,
-    views_page,
-)
+from fyke.journeys.views import Views
+from fyke.journeys.views_columns import EVENTS, FLOW_COLUMNS, VIEWS, views_page
 from fyke.journeys.views_rows import Rows
 
 ROOT = Path(__file__).parents[3]
@@ -65,7 +55,6 @@ def journeys_of(path: Path) -> dict[int, list[Row]]:
     return found
 
 
-ORDER = (EVENTS, HOPS, JOURNEYS, DROPS, CONNECTIONS, LOSSES)  # in which views.sql has them
 MADE = [
     event(10, (10, 5)),
     gap(12, 11, 3),
@@ -213,15 +202,6 @@ def test_a_packet_id_is_the_one_of_the_text() -> None:
     ids = {r["packet_id"] for r in ask(path, "SELECT DISTINCT packet_id FROM events")}
     assert len(ids - {None}) > 1
     assert all(f"#{packet_id} (skb " in text for packet_id in ids - {None})
-
-
-def test_the_sql_is_understood_by_spark() -> None:
-    sqlglot = pytest.importorskip("sqlglot")
-    strict = {"read": "duckdb", "write": "spark", "unsupported_level": sqlglot.ErrorLevel.RAISE}
-    made = sqlglot.transpile(views_sql(), comments=False, **strict)
-    assert [statement.split()[:3] for statement in made] == [["CREATE", "VIEW", v.name] for v in ORDER]
-    assert not any("COLLECT_LIST" in statement for statement in made), "it has no order there"
-    assert all(len(sqlglot.parse(statement, read="spark")) == 1 for statement in made)
 
 
 @dataclasses.dataclass
