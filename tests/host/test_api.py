@@ -45,7 +45,7 @@ def test_events_and_their_facts() -> None:
         events = list(collection.events())
         sender.join()
     assert len(events) == 2
-    assert {event.kernel.symbol for event in events} == {TX}
+    assert {event["kernel"].symbol for event in events} == {TX}
     assert all(str(event).startswith(f"{event.timestamp_ns} (") for event in events)
     assert abs(events[0].unix_ns - time.time_ns()) < 60 * 10**9
     assert collection.facts.kernel_release == os.uname().release

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from fyke.api.rows import Rows
 from fyke.api.sections import SectionValues, section_object
@@ -11,11 +13,16 @@ from fyke.events.facts import Facts
 from fyke.events.schema import HEADER, sections
 from fyke.events.store import note_rows
 
+if TYPE_CHECKING:
+    from fyke.api.columns import EventColumns
+else:
+    EventColumns = object  # the stub file columns.pyi tells type checkers what __getattr__ finds
+
 _HEADER = frozenset(column.name for column in HEADER)
 _SECTIONS = frozenset(section.name for section in sections())
 
 
-class Event:
+class Event(EventColumns):
     """An event: a section is an attribute (`event.dev`), or an item, `event["skb-tracking"]`.
 
     timestamp_ns, cpu and the sections with their columns are those of docs/columns.md. A section that the
@@ -31,12 +38,16 @@ class Event:
         self._rows = rows
         self._row = row
 
-    def __getattr__(self, name: str) -> Any:
-        if name in self._rows.names:
-            return self._get(name)
-        if name in _SECTIONS:
-            return None
-        raise AttributeError(f"an event has no section {name}")
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            if name in self._rows.names:
+                return self._get(name)
+            if name in _SECTIONS:
+                return None
+            raise AttributeError(f"an event has no section {name}")
 
     def __getitem__(self, name: str) -> Any:
         plain = name.replace("-", "_")
@@ -52,6 +63,9 @@ class Event:
         return plain in self._rows.names and self._rows.value(plain, self._row) is not None
 
     __iter__ = None  # or `in` and list() would try 0, 1, 2 ...
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _alone, (type(self), self._rows.only(self._row), self._rows.facts)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._rows.names})
@@ -92,6 +106,11 @@ class Event:
     def _get(self, name: str) -> Any:
         value = self._rows.value(name, self._row)
         return section_object(name, value) if isinstance(value, dict) else value
+
+
+def _alone(kind: type[Event], batch: pa.RecordBatch, facts: Facts, *more: Any) -> Event:
+    """Return an event that was copied or pickled: the only one of its batch."""
+    return kind(Rows(batch, facts), 0, *more)
 
 
 def events_of(rows: Rows) -> Iterator[Event]:

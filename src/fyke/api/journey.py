@@ -45,13 +45,13 @@ class Journey:
     @property
     def path(self) -> tuple[str, ...]:
         """Where it was seen: the symbols of its events' probes."""
-        return tuple(event.kernel.symbol for event in self.events if event.kernel is not None)
+        symbols = (event.kernel.symbol for event in self.events if event.kernel is not None)
+        return tuple(symbol for symbol in symbols if symbol is not None)
 
     @property
     def duration_ns(self) -> int:
         """From its first event to its last, in nanoseconds."""
-        first, last = self.events[0].timestamp_ns, self.events[-1].timestamp_ns
-        return int(last - first)
+        return self.events[-1].timestamp_ns - self.events[0].timestamp_ns
 
     @property
     def dropped(self) -> bool:
@@ -66,7 +66,8 @@ class Journey:
     @property
     def lost(self) -> int:
         """Events lost on its CPUs while it went on: 0 when it is whole."""
-        return int(self.events[0].journey.lost or 0)
+        place = self.events[0].journey
+        return (place and place.lost) or 0
 
     def __str__(self) -> str:
         """Return the text that `fyke sort` shows of it, without an empty line around it."""

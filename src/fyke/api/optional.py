@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from fyke.errors import UsageError
+from fyke.errors import Unsupported
 
 
-class MissingPackage(UsageError, ImportError):
+class MissingPackage(Unsupported, ImportError):
     """An optional package isn't installed; caught as ImportError too."""
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +13,7 @@ from fyke.api.event import Event, events_of
 from fyke.api.frames import flat, joined_schema, to_pandas
 from fyke.api.journey import Journey, journeys_of
 from fyke.api.optional import optional
-from fyke.api.places import places, read_once
+from fyke.api.places import Path, places, read_once
 from fyke.api.rows import Rows
 from fyke.errors import InputError, UsageError
 from fyke.events.conform import conform
@@ -39,9 +38,14 @@ class Recording:
     """
 
     def __init__(
-        self, found: tuple[str, ...], chosen: tuple[PacketFilter, bool] | None = None, parent: Any = None
+        self,
+        found: tuple[str, ...],
+        left_out: tuple[str, ...] = (),
+        chosen: tuple[PacketFilter, bool] | None = None,
+        parent: Recording | None = None,
     ) -> None:
         self._places = found
+        self._left_out = left_out
         self._chosen = chosen
         self._active: set[EventSource] = set() if parent is None else parent._active
         self._kept: list[EventSource] = [] if parent is None else parent._kept
@@ -80,7 +84,7 @@ class Recording:
                 f"{n} events have a section '{s}' without columns" for s, n in source.unknown_sections.items()
             ]
             said += [f"{path} has no end" for path in source.endless]
-        return tuple(dict.fromkeys([*(said or self.facts.notes), *self._warnings]))
+        return tuple(dict.fromkeys([*self._left_out, *(said or self.facts.notes), *self._warnings]))
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield everything as RecordBatches of `schema`, with the rows that note a gap or the end."""
@@ -125,6 +129,8 @@ class Recording:
         """
         from fyke.filters.pcap.compile import compile_packet_filter
 
+        if not isinstance(expression, str):
+            raise TypeError(f"a filter is a string, not {type(expression).__name__}")
         compiled = compile_packet_filter(expression)
         if self._chosen is not None:
             before, whole = self._chosen
@@ -134,7 +140,7 @@ class Recording:
                     "join the two expressions with `and`, in one filter",
                 )
             compiled = compile_packet_filter(f"({before.text}) and ({expression})")
-        return Recording(self._places, (compiled, journeys), self)
+        return Recording(self._places, self._left_out, (compiled, journeys), self)
 
     def query(self, sql: str, *, memory_bytes: int | None = None) -> pa.Table:
         """Return the result of SQL over the views events, journeys, hops, drops, connections and losses.
@@ -145,6 +151,10 @@ class Recording:
         """
         from fyke.api.query import query
 
+        if not isinstance(sql, str):
+            raise TypeError(f"SQL is a string, not {type(sql).__name__}")
+        if memory_bytes is not None and (not isinstance(memory_bytes, int) or memory_bytes < 1):
+            raise UsageError(f"memory_bytes {memory_bytes!r} is not a number of bytes")
         return query(sql, self._places, self._choice, memory_bytes)
 
     def to_arrow(self) -> pa.Table:
@@ -244,14 +254,15 @@ class Recording:
         raise UsageError(f"{place} can't be read twice", "write it to a file")
 
 
-def open(path: str | os.PathLike[str] | None = None) -> Recording:
+def open(path: Path | Iterable[Path] | None = None) -> Recording:
     """Open a recording of fyke or Retis, recognised by its content.
 
     path: an event file; `FILE..` for it and the files of a split set that follow it; a directory or a pattern
-    (`*.arrow`) for all recordings there, as one. None: what `fyke print` reads without a name.
+    (`*.arrow`) for all recordings there, as one; or several of these. None: what `fyke print` reads without a
+    name. What is damaged in a directory is left out, which `notes` tell.
     Raises InputError, one sentence, when it isn't to be had or is no event file.
     """
-    return Recording(places(path))
+    return Recording(*places(path))
 
 
 def _until_damage(batches: Iterator[pa.RecordBatch], problems: list[InputError]) -> Iterator[pa.RecordBatch]:

@@ -6,7 +6,7 @@ A section is a view of the JSON form of an event (`fyke schema`): Retis' names, 
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -36,6 +36,8 @@ class RetisFields:
         self._text = text
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         known = NESTED.get(self._names, {})
         if name not in known and name not in self._fields:
             raise AttributeError(f"{self._names} has no field {name}")
@@ -140,7 +142,22 @@ class RetisEvent(Event):
         super().__init__(rows, row)
         self._json = json
 
+    if TYPE_CHECKING:  # sections of fyke's own events, which are something else here
+        task: Any
+        kernel: Any
+        skb_tracking: Any
+        skb_drop: Any
+        packet: Any
+        netns: Any
+        dev: Any
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        call, arguments = super().__reduce__()
+        return call, (*arguments, self._json)
+
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         found = self._section(name)
         if found is None and name not in SECTIONS:
             raise AttributeError(f"an event has no section {name}")

@@ -19,8 +19,8 @@ from fyke.api.rows import Rows
 from fyke.errors import InputError
 from fyke.events.reader import EventSource, open_events
 from fyke.events.recognise import RETIS_JSON
-from fyke.events.retis.startup import startup_event
 from fyke.events.retis.events import event_of
+from fyke.events.retis.startup import startup_event
 from fyke.events.rotation import FOLLOW
 from fyke.events.store import note_rows
 
@@ -36,6 +36,10 @@ class EventSeries:
 
     def __init__(self, events: list[RetisEvent]) -> None:
         self._events = events
+        self._rest = iter(events)
+
+    def __next__(self) -> RetisEvent:
+        return next(self._rest)
 
     def __iter__(self) -> Iterator[RetisEvent]:
         return iter(self._events)

@@ -33,6 +33,10 @@ class Rows:
         names: list[str] = self.batch.schema.names
         return names
 
+    def only(self, row: int) -> pa.RecordBatch:
+        """Return a batch of that row, which doesn't hold the memory of the others."""
+        return self.batch.take(pa.array([row]))
+
     def value(self, column: str, row: int) -> Any:
         """Return a row's value in a top-level column: for a section a dict, None where the row hasn't it."""
         values = self._columns.get(column)

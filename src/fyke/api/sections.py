@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fyke.api.optional import optional
 from fyke.collectors.formatting import Style, all_parts
@@ -26,14 +26,20 @@ class SectionValues:
     def __init__(self, values: Values) -> None:
         self._values = values
 
-    def __getattr__(self, name: str) -> Any:
-        try:
+    if not TYPE_CHECKING:  # which know the columns of each section: columns.pyi
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_") or name not in self._values:
+                raise AttributeError(f"the section {self.section} has no column {name}")
             return self._values[name]
-        except KeyError:
-            raise AttributeError(f"the section {self.section} has no column {name}") from None
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
+
+    __iter__ = None  # or dict() and list() would try 0, 1, 2 ...
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return section_object, (self.section, self._values)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._values})
@@ -110,14 +116,14 @@ def section_object(name: str, values: Values) -> SectionValues:
 
 @lru_cache(64)
 def _other_class(name: str) -> type[SectionValues]:
-    return type(_title(name), (SectionValues,), {"__slots__": (), "section": name})
+    return type(class_name(name), (SectionValues,), {"__slots__": (), "section": name})
 
 
 def _class(section: Section) -> type[SectionValues]:
     base = PacketValues if section.name == "packet" else SectionValues
     members: dict[str, Any] = {c.name: _property(c) for c in section.columns}
     members |= {"__slots__": (), "__doc__": section.doc, "__module__": __name__, "section": section.name}
-    return type(_title(section.name), (base,), members)
+    return type(class_name(section.name), (base,), members)
 
 
 def _property(column: Column) -> property:
@@ -128,5 +134,6 @@ def _property(column: Column) -> property:
     return property(get, doc=f"{column.doc} ({column.type}{unit}).")
 
 
-def _title(name: str) -> str:
+def class_name(name: str) -> str:
+    """Return the name of a section's class: SkbDrop for skb_drop."""
     return "".join(word.capitalize() for word in name.split("_"))

@@ -18,7 +18,7 @@ from fyke.render.times import time_texts
 
 # Rows made into text at once: enough to find repeats, little enough to stay in the CPU's caches.
 SLICE_ROWS = 8_192
-_NONE = pa.scalar(None, pa.string())
+_NONE = pa.nulls(1, pa.string())[0]  # pa.scalar() would import pandas, where it is
 
 
 class EventText:

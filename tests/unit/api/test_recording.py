@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from cli_samples import CORPUS, FACTS, ROOT, fyke, write
 from event_samples import closing_row, gap_row, packet_row
 
 import fyke as api
+from fyke.api.stubs import stubs
 from fyke.events.reader import open_events
 from fyke.events.schema import HEADER, sections
 
@@ -218,8 +221,30 @@ def test_a_directory_or_a_pattern_is_one_recording(fleet: Path) -> None:
     assert some.query("SELECT count(*) FROM events").column(0).to_pylist() == [len(list(some))]
 
 
+def test_several_paths_are_one_recording(fleet: Path) -> None:
+    recording = api.open([fleet / "host-b.arrow", str(fleet / "host-*")])
+    assert [os.path.basename(path) for path in recording.paths] == ["host-b.arrow", "host-a.json"]
+    assert next(iter(recording)).dev.name == "veth5"
+    assert len(list(recording)) == len(list(api.open(NAT))) + 1
+
+
+def test_what_is_damaged_in_a_directory_is_told(fleet: Path) -> None:
+    (fleet / "cut.arrow").write_bytes(DEMO.read_bytes()[:3000])
+    recording = api.open(fleet)
+    assert len(recording.paths) == 3
+    for one in (recording, recording.filter("icmp")):
+        (note,) = [note for note in one.notes if note.startswith("left out: ")]
+        assert "cut.arrow is damaged at byte 0" in note
+    for path in fleet.glob("[hs]*"):
+        path.unlink()
+    with pytest.raises(api.InputError, match="there is no event file in") as caught:
+        api.open(fleet)
+    assert caught.value.hint == note
+
+
 def test_places_that_are_nothing(tmp_path: Path) -> None:
     for path, said in (
+        ([], "the list of files is empty"),
         (tmp_path, "no event file in"),
         (tmp_path / "*.arrow", "no file matches"),
         (tmp_path / "nosuch", "there is no file"),
@@ -322,7 +347,7 @@ def test_a_package_that_is_not_there(package: str, use: Any, monkeypatch: pytest
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError) as caught:
         use(api.open(DEMO))
-    assert isinstance(caught.value, api.FykeError)
+    assert isinstance(caught.value, api.Unsupported)
     assert caught.value.hint == f"install it: pip install {package}"
 
 
@@ -346,8 +371,40 @@ def test_events_say_what_they_are() -> None:
         event.nosuch  # noqa: B018
     with pytest.raises(AttributeError, match="no column nosuch"):
         event.dev.nosuch  # noqa: B018
-    with pytest.raises(TypeError):
-        list(event)
+    for one in (event, event.dev):
+        with pytest.raises(TypeError):
+            list(one)
+
+
+def test_copies_are_the_same() -> None:
+    recording = api.open(DEMO)
+    event, journey = next(iter(recording)), next(recording.journeys())
+    retis = next(api.EventReader(NAT))
+    copies = (copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one)))
+    for one in (event, event.dev, journey, retis, retis.startup):
+        for made in (make(one) for make in copies):
+            assert (type(made), repr(made), str(made)) == (type(one), repr(one), str(one))
+    assert copy.copy(event).to_dict() == event.to_dict()
+    assert copy.copy(retis).to_dict() == retis.to_dict()
+    last = list(recording)[-1]
+    assert str(pickle.loads(pickle.dumps(last))) == str(last)
+
+
+def test_arguments_of_the_wrong_type() -> None:
+    recording = api.open(DEMO)
+    for call in (lambda: recording.filter(None), lambda: recording.query(5), lambda: api.open(5)):  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            call()
+    for memory in (0, "1GB", 1.5):
+        with pytest.raises(api.UsageError, match="is not a number of bytes"):
+            recording.query("SELECT 1", memory_bytes=memory)  # type: ignore[arg-type]
+
+
+def test_type_checkers_know_every_column() -> None:
+    file = ROOT / "src" / "fyke" / "api" / "columns.pyi"
+    assert file.read_text() == stubs(), (
+        "the schema changed: python -m fyke.api.stubs src/fyke/api/columns.pyi"
+    )
 
 
 def test_other_tools_take_a_recording() -> None:
