@@ -74,7 +74,7 @@ class ArrowPart:
             raise Damaged("a batch is garbled") from error
 
     def _read(self, frame: Frame) -> pa.RecordBatch:
-        nodes = frame.nodes()
+        nodes = frame.nodes().tolist()
         # Most sections of most collections are null throughout: not worth decompressing.
         included = [i for i, node in self._wanted if nodes[node][0] != nodes[node][1]]
         if len(included) == len(self._stored):

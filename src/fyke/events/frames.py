@@ -13,10 +13,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import numpy as np
+import numpy.typing as npt
+
 MAX_METADATA = 64 << 20  # a schema with its facts; a batch of 100 columns takes some 5 kB
 MAX_BODY = 2 << 30  # of one batch, compressed or not: our writer makes 256 MiB at most
 SCHEMA, RECORD_BATCH = 1, 3  # union MessageHeader in Message.fbs (Schema, DictionaryBatch, RecordBatch ...)
 _CONTINUATION = 0xFFFFFFFF
+
+Pairs = npt.NDArray[np.int64]  # of two columns
+_NONE = np.zeros((0, 2), np.int64)
 
 
 class Damaged(Exception):
@@ -31,9 +37,9 @@ class Frame:
     data: bytes
     offset: int
 
-    def nodes(self) -> list[tuple[int, int]]:
+    def nodes(self) -> Pairs:
         """Return length and nulls of each array of a batch: a column's own, then those of its children."""
-        return _lengths(self.data[8:])[1:]
+        return _nodes(_Table.root(memoryview(self.data)[8:]).table(2))
 
 
 class Frames:
@@ -66,11 +72,11 @@ class Frames:
                 raise Damaged("it goes on after its end marker")
             return None
         metadata = self._read(length, MAX_METADATA, used=8)
-        kind, body_length, claimed = _look_into(metadata)
-        if claimed > MAX_BODY:
+        kind, body_length, buffers = _look_into(metadata)
+        if body_length > MAX_BODY or buffers[:, 1].sum() > MAX_BODY:
             raise Damaged("a message claims to be larger than any batch")
         body = self._read(body_length, MAX_BODY, used=8 + length)
-        if kind == RECORD_BATCH and _uncompressed(metadata, body) > MAX_BODY:
+        if kind == RECORD_BATCH and _uncompressed(metadata, body, buffers) > MAX_BODY:
             raise Damaged("a batch claims to unpack to more than any batch")
         return Frame(kind, b"".join((prefix, metadata, body)), self.offset)
 
@@ -86,57 +92,51 @@ class Frames:
         return data
 
 
-def _look_into(metadata: bytes) -> tuple[int, int, int]:
-    """Return a message's kind, the length of its body, and that of all its buffers together."""
+def _look_into(metadata: bytes) -> tuple[int, int, Pairs]:
+    """Return a message's kind, the length of its body, and offset and size of each buffer in it."""
     try:
         root = _Table.root(metadata)
         kind = root.scalar(1, "<B")
         body = root.scalar(3, "<q")
-        batch = kind == RECORD_BATCH
-        buffers = _buffers(metadata) if batch else []
-        lengths = _lengths(metadata) if batch else []
-    except (struct.error, IndexError) as error:
+        batch = root.table(2) if kind == RECORD_BATCH else None
+        buffers = _NONE if batch is None else batch.pairs(2)
+        # pyarrow aborts on a negative length.
+        lengths = _NONE if batch is None else np.vstack(([batch.scalar(0, "<q"), 0], _nodes(batch)))
+    except (struct.error, IndexError, OverflowError) as error:
         raise Damaged("a message is garbled") from error
-    if (
-        body < 0
-        or any(offset < 0 or size < 0 or offset + size > body for offset, size in buffers)
-        or any(not 0 <= nulls <= length <= MAX_BODY for length, nulls in lengths)
-    ):
+    if body < 0 or (buffers < 0).any() or (buffers > body).any() or (buffers.sum(axis=1) > body).any():
         raise Damaged("a message is garbled")
-    return kind, body, sum(size for _, size in buffers)
+    if (lengths[:, 0] > MAX_BODY).any() or (lengths[:, 1] < 0).any() or (lengths[:, 1] > lengths[:, 0]).any():
+        raise Damaged("a message is garbled")
+    return kind, body, buffers
 
 
-def _lengths(metadata: bytes) -> list[tuple[int, int]]:
-    """Return length and nulls of a batch and of each of its arrays; pyarrow aborts on a negative one."""
-    batch = _Table.root(metadata).table(2)
-    return [(batch.scalar(0, "<q"), 0), *batch.structs(1, "<qq")]
+def _nodes(batch: _Table) -> Pairs:
+    return batch.pairs(1)
 
 
-def _uncompressed(metadata: bytes, body: bytes) -> int:
+def _uncompressed(metadata: bytes, body: bytes, buffers: Pairs) -> int:
     """Return how many bytes the buffers of a batch say they unpack to (each starts with that number)."""
     if not _Table.root(metadata).table(2).has(3):  # RecordBatch.compression
         return 0
-    total = 0
-    for offset, size in _buffers(metadata):
-        if size >= 8:
-            total += max(0, struct.unpack_from("<q", body, offset)[0])  # -1: this buffer is not compressed
-    return total
-
-
-def _buffers(metadata: bytes) -> list[tuple[int, int]]:
-    """Return offset and length of each buffer in a batch's body."""
-    return _Table.root(metadata).table(2).structs(2, "<qq")
+    places = buffers[buffers[:, 1] >= 8, 0]
+    if not len(places):
+        return 0
+    words = np.ndarray((len(body) - 7,), np.dtype("<i8"), body, strides=(1,))  # at any place
+    claims = words[places]
+    # -1: this buffer is not compressed. Sums are Python's: they don't overflow.
+    return sum(claims[claims > 0].tolist())
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
     """A FlatBuffers table, as far as a message needs it. struct.error or IndexError when garbled."""
 
-    data: bytes
+    data: bytes | memoryview
     at: int
 
     @classmethod
-    def root(cls, data: bytes) -> _Table:
+    def root(cls, data: bytes | memoryview) -> _Table:
         return cls(data, struct.unpack_from("<I", data, 0)[0])
 
     def _slot(self, field: int) -> int:
@@ -162,13 +162,13 @@ class _Table:
             raise IndexError("no such table")
         return _Table(self.data, slot + int(struct.unpack_from("<I", self.data, slot)[0]))
 
-    def structs(self, field: int, form: str) -> list[tuple[int, int]]:
+    def pairs(self, field: int) -> Pairs:
+        """Return a vector of structs of two int64 each."""
         slot = self._slot(field)
         if not slot:
-            return []
+            return _NONE
         start = slot + int(struct.unpack_from("<I", self.data, slot)[0])
         count = struct.unpack_from("<I", self.data, start)[0]
-        width = struct.calcsize(form)
-        if start + 4 + count * width > len(self.data):
+        if start + 4 + count * 16 > len(self.data):
             raise IndexError("vector")
-        return [struct.unpack_from(form, self.data, start + 4 + i * width) for i in range(count)]
+        return np.frombuffer(self.data, "<i8", 2 * count, start + 4).reshape(-1, 2)
