@@ -97,6 +97,11 @@ class Collection:
             self._stop.close()
             self._stop = None
 
+    def __repr__(self) -> str:
+        symbols = [probe.symbol for probe in self.plan.probes]
+        more = f" and {len(symbols) - 3} more" if len(symbols) > 3 else ""
+        return f"<Collection at {', '.join(symbols[:3])}{more}>"
+
     @property
     def facts(self) -> Facts:
         """The facts of the collection, as its file would have them. Raises UsageError before it began."""
@@ -158,7 +163,7 @@ def collect(
     of `-c`, filter is tcpdump's language. buffer: bytes, or a size such as "64MB". command: a shell command
     whose end ends the collection. stop_after: a number of events.
 
-    Raises UsageError and Unsupported for what can't be; RunError at the begin of the block.
+    Raises TypeError, UsageError and Unsupported for what can't be; RunError at the begin of the block.
     """
     from fyke.capture.begin import checked_options
     from fyke.capture.filters import FilterOptions
@@ -167,6 +172,17 @@ def collect(
     for name, value in (("probes", probes), ("collectors", collectors), ("skb_sections", skb_sections)):
         if isinstance(value, str):
             raise UsageError(f"{name} is a string, not a list of them", f"write {name}=[{value!r}]")
+        for one in value:
+            _check_type(f"one of {name}", one, str)
+    texts = {"filter": filter, "filter_inner": filter_inner, "filter_meta": filter_meta}
+    texts |= {"netns": netns, "netif": netif, "command": command}
+    numbers = {"pid": pid, "snaplen": snaplen, "max_probes": max_probes, "stop_after": stop_after}
+    for name, text in texts.items():
+        _check_type(name, text, str)
+    for name, number in numbers.items():
+        _check_type(name, number, int)
+    if not isinstance(buffer, str):
+        _check_type("buffer", buffer, int)
     size: Any = parse_size(buffer) if isinstance(buffer, str) else buffer
     if size is not None and size < 1:
         raise UsageError(f"buffer {size} is nothing")
@@ -183,6 +199,12 @@ def collect(
         ),
     )
     return Collection(options, command, stop_after)
+
+
+def _check_type(name: str, value: object, kind: type) -> None:
+    """Raise TypeError where a value, which may be None, is of another type; True is no number."""
+    if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+        raise TypeError(f"{name} is {value!r}, not {'a string' if kind is str else 'a whole number'}")
 
 
 def _nowhere(_batch: pa.RecordBatch) -> None:

@@ -129,6 +129,31 @@ def test_wrong_use_is_told_before_anything_begins(wrong: dict[str, object], said
         fyke.collect(**wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"probes": [5]}, "one of probes is 5, not a string"),
+        ({"filter": 5}, "filter is 5, not a string"),
+        ({"command": ["true"]}, "command is .'true'., not a string"),
+        ({"pid": "5"}, "pid is '5', not a whole number"),
+        ({"stop_after": True}, "stop_after is True"),
+        ({"buffer": 1.5}, "buffer is 1.5, not a whole number"),
+    ],
+)
+def test_types(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        fyke.collect(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_collection_says_what_it_is() -> None:
+    collection = fyke.collect(probes=[RX], collectors=["skb-drop"])
+    symbols = [probe.symbol for probe in collection.plan.probes]
+    assert repr(collection) == f"<Collection at {', '.join(symbols[:3])}>"
+    collection = fyke.collect(probes=[RX])  # and those of tracking
+    assert repr(collection).startswith(f"<Collection at {RX}, ")
+    assert repr(collection).endswith(f" and {len(collection.plan.probes) - 3} more>")
+
+
 def test_outside_of_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
     with_script(monkeypatch, Script(batch(1)))
     c = fyke.collect(stop_after=1)
