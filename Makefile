@@ -32,6 +32,7 @@ help:
 	@echo 'make check      formats, lint, types, layers'
 	@echo 'make test-unit  no root needed      make test-host  live tests on this kernel (root)'
 	@echo 'make test-vm    the same live tests in Debian kernels 5.10 to the newest: K="6.1 6.12" chooses'
+	@echo 'make test-slow  the SQL of the views on Spark, too (Java 17; half a gigabyte is installed once)'
 	@echo 'make bpf        the BPF objects     make format     put the sources in shape'
 	@echo 'make skips      write down which tests each kernel skips'
 	@echo 'make bench      measurements        make clean      remove what was built (.venv stays)'
@@ -91,7 +92,7 @@ test: setup check test-unit test-host test-vm
 .PHONY: test-unit
 test-unit: bpf-if-clang
 	$(call say,TEST,unit)
-	$(Q)$(PYTEST) tests/unit tests/vm
+	$(Q)$(PYTEST) -n auto --dist worksteal tests/unit tests/vm
 
 # The report is read by the matrix: a test skipped here and in every guest is a test that nobody runs.
 .PHONY: test-host
@@ -108,6 +109,13 @@ test-vm: venv
 	elif ! command -v qemu-system-x86_64 >/dev/null; then $(call left_out,kernel matrix needs qemu-system-x86); else \
 		$(MAKE) --no-print-directory bpf && \
 		$(VENV)/python tests/vm/matrix.py $(K) $(if $(T),-k '$(T)'); fi
+
+# What takes long, or needs what nothing else does: Spark, installed once into the user's cache (half a gigabyte).
+.PHONY: test-slow
+test-slow: venv
+	$(Q)if ! command -v java >/dev/null; then $(call left_out,slow tests need Java 17); else \
+		[ '$(V)' != 0 ] || printf '  %-7s %s\n' TEST slow; \
+		$(PYTEST) --timeout 1800 tests/slow; fi
 
 .PHONY: skips
 skips: venv bpf

@@ -208,6 +208,44 @@ SELECT dev.name, count(*) FROM events WHERE flow.proto = 'TCP' AND flow.dport = 
 ```
 """
 
+_FLEET = """\
+## Recordings of a fleet, on Spark
+
+All views are made from one table, `recorded`: the rows of a recording with their place, their journey and
+the flow. This writes it as Parquet, for any engine that reads that:
+
+    fyke query 'SELECT * FROM recorded' web1.arrow -o web1.parquet
+
+`fyke schema --sql duckdb` prints the statements that make the views over it, `fyke schema --sql spark` those
+for Spark from version 4.0 on (they need `pip install 'fyke[sql]'`). The rows are the same; what is uint64
+here is decimal(20, 0) there.
+
+Numbers of rows and journeys begin at 0 in each recording. Of many in object storage, they are made
+different by the number of the file:
+
+```python
+from pyspark.sql import SparkSession, Window
+from pyspark.sql import functions as F
+
+from fyke.journeys.dialects import views_sql
+
+spark = SparkSession.builder.getOrCreate()
+rows = spark.read.parquet("s3a://recordings/*.parquet").withColumn("file", F.input_file_name())
+files = rows.select("file").distinct().withColumn("n", F.row_number().over(Window.orderBy("file")) - 1)
+rows = rows.join(F.broadcast(files), "file").withColumn("number", F.expr("n * 1000000000000 + number"))
+rows = rows.withColumn("journey", F.col("journey").withField("id", F.expr("n * 1000000000000 + journey.id")))
+rows.createOrReplaceTempView("recorded")
+files.createOrReplaceTempView("files")
+for statement in views_sql("spark"):
+    spark.sql(statement)
+drops = "SELECT file, reason, after_symbol FROM drops JOIN files ON n = journey div 1000000000000"
+spark.sql(f"SELECT *, count(*) AS events FROM ({drops}) GROUP BY ALL ORDER BY events DESC").show()
+```
+
+A time is of its machine's own clock, so compare times within a recording only. A connection that was seen by
+two machines is one row of `connections`, with the packets that either saw.
+"""
+
 
 def views_page() -> str:
     """Return the page as Markdown."""
@@ -217,6 +255,7 @@ def views_page() -> str:
         if view is EVENTS:
             parts.extend(("### flow", "", "What the packet's headers say.", ""))
             parts.extend((*table_rows(FLOW_COLUMNS, "flow."), ""))
+    parts.append(_FLEET)
     return "\n".join(parts)
 
 

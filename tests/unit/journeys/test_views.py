@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
+import re
 from collections import defaultdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +96,15 @@ def test_the_page_is_fresh() -> None:
     page = (ROOT / "docs" / "views.md").read_text(encoding="utf-8")
     assert page == views_page(), "run python -m fyke.journeys.views_columns docs/views.md"
     assert all(row in page for view in VIEWS for row in table_rows(view.columns, ""))
+
+
+def test_the_example_for_spark_can_be_read() -> None:
+    # It needs Spark: tests/slow runs it, and compares its rows. Here: that its names of ours are there.
+    (code,) = re.findall(r"^```python\n(.*?)^```$", views_page(), re.MULTILINE | re.DOTALL)
+    imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
+    ours = [(node.module, a.name) for node in imports for a in node.names if "fyke" in str(node.module)]
+    assert ours
+    assert all(hasattr(import_module(str(module)), name) for module, name in ours)
 
 
 def test_events_have_their_place(tmp_path: Path) -> None:
