@@ -146,7 +146,7 @@ def test_types(wrong: dict[str, object], said: str) -> None:
 
 
 def test_a_collection_says_what_it_is() -> None:
-    collection = fyke.collect(probes=[RX], collectors=["skb-drop"])
+    collection = fyke.collect(probes=[RX], collectors=["dev"])
     symbols = [probe.symbol for probe in collection.plan.probes]
     assert repr(collection) == f"<Collection at {', '.join(symbols[:3])}>"
     collection = fyke.collect(probes=[RX])  # and those of tracking
