@@ -8,6 +8,8 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("fyke", deadline=None, suppress_health_check=(HealthCheck.too_slow,))
+settings.register_profile(
+    "fyke", max_examples=50, deadline=None, suppress_health_check=(HealthCheck.too_slow,)
+)
 settings.load_profile("fyke")
 sys.path += [str(Path(__file__).parent / layer) for layer in ("kernel", "capture")]

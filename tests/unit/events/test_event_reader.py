@@ -41,7 +41,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 
 @given(cut=st.integers(0, 20_000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_truncated_file_gives_what_is_whole_and_one_sentence(
     tmp_path_factory: pytest.TempPathFactory, cut: int
 ) -> None:

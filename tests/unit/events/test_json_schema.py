@@ -40,7 +40,7 @@ def test_the_corpus_is_valid(path: Path) -> None:
         VALIDATOR.validate(event)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=st.data(), by_journey=st.booleans())
 def test_any_event_that_is_written_is_valid(
     data: st.DataObject, by_journey: bool, tmp_path_factory: pytest.TempPathFactory

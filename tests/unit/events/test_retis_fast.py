@@ -175,14 +175,14 @@ def _files(draw: st.DrawFn) -> bytes:
 
 
 @given(content=_files())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_any_file(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     _same(path)
 
 
 @given(table=st.lists(rows(), min_size=1, max_size=6), copies=st.integers(1, 4), is_sorted=st.booleans())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_files_of_ours(path: Path, table: list[dict[str, Any]], copies: int, is_sorted: bool) -> None:
     batch = batch_of(table * copies)
     facts = FACTS if not is_sorted else _sorted_facts()

@@ -66,7 +66,7 @@ _TABLE = st.lists(rows(journeys=True), min_size=1, max_size=6)
 
 
 @given(table=_TABLE, names=st.lists(_NAMES, min_size=2, max_size=2), data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_rows(path: Path, table: list[dict[str, Any]], names: list[str], data: st.DataObject) -> None:
     for name in names:
         table.append(packet_row(1, task={"pid": 1, "tgid": 2, "comm": name}))
@@ -80,7 +80,7 @@ _PROBES = st.sampled_from(["raw_tracepoint", "kprobe", "kprobe_multi", "fentry",
 
 
 @given(table=_TABLE, data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_rows_sorted(path: Path, table: list[dict[str, Any]], data: st.DataObject) -> None:
     many = table * data.draw(st.integers(1, 3))
     ids = data.draw(st.lists(st.none() | st.integers(0, 3), min_size=len(many), max_size=len(many)))

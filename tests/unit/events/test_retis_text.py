@@ -160,7 +160,7 @@ def _reconciled(event: Any, row: Row) -> tuple[str, str]:
 
 
 @given(table=st.lists(_events(), min_size=1, max_size=5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_the_same_text_and_the_same_rows(tmp_path_factory: pytest.TempPathFactory, table: list[Row]) -> None:
     path = str(tmp_path_factory.getbasetemp() / "text.json")
     batch = batch_of(table)

@@ -80,7 +80,7 @@ def test_every_section_of_retis_survives(tmp_path: Path) -> None:
 
 
 @given(table=st.lists(rows(), min_size=1, max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_nothing_is_lost_on_the_way_through_json(
     tmp_path_factory: pytest.TempPathFactory, table: list[dict[str, Any]]
 ) -> None:
@@ -93,7 +93,7 @@ def test_nothing_is_lost_on_the_way_through_json(
 
 
 @given(table=st.lists(rows(), min_size=1, max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_retis_reads_whatever_we_write(
     tmp_path_factory: pytest.TempPathFactory, table: list[dict[str, Any]]
 ) -> None:
@@ -110,7 +110,7 @@ def test_retis_reads_whatever_we_write(
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_nothing_is_lost_in_sorted_files(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

@@ -99,7 +99,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("kept") / "a.arrow"
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(rows=any_rows, ends=st.booleans())
 def test_print_keeps_whole_journeys_in_the_order_of_the_file(path: Path, rows: list[Row], ends: bool) -> None:
     rows = rows + [closing(99)] * ends

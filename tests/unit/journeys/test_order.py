@@ -65,7 +65,7 @@ some_row = st.one_of(
 any_rows = st.lists(st.tuples(some_row, st.sampled_from([True, True, True, False])), min_size=1, max_size=40)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(any_rows, st.booleans(), st.integers(1, 9))
 def test_any_table(rows: list[tuple[Row, bool]], choosing: bool, chunk: int) -> None:
     events = tables([row for row, _ in rows], [c or not choosing for _, c in rows])

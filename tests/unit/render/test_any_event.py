@@ -46,7 +46,7 @@ _rows = st.fixed_dictionaries(
 
 @pytest.mark.parametrize("multi_line", [True, False])
 @pytest.mark.parametrize("series", [True, False])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(_rows, max_size=6), st.none() | st.integers(-(2**63), 2**63 - 1))
 def test_any_event_has_harmless_text(
     multi_line: bool, series: bool, rows: list[dict[str, Any]], offset: int | None
@@ -61,7 +61,7 @@ def test_any_event_has_harmless_text(
         assert shown.count("\n\n" if multi_line else "\n") >= len(rows) - closed
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(_rows, max_size=6))
 def test_any_table_can_be_sorted(rows: list[dict[str, Any]]) -> None:
     made = EventText(Style(), series=True)

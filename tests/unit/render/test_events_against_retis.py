@@ -78,7 +78,7 @@ _events = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(_events, min_size=1, max_size=10))
 def test_the_same_text(rows: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -31,7 +31,7 @@ def run(text: str, image: Image) -> tuple[bool, list[tuple[int, int]]]:
     return bool(result), machine.reads
 
 
-@settings(max_examples=700)
+@settings(max_examples=300)
 @given(st.integers(0, 2**40))
 def test_code_says_what_an_evaluation_of_the_tree_says(seed: int) -> None:
     samples = Samples(seed)

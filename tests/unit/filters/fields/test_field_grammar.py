@@ -107,13 +107,13 @@ PIECES = (
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(trees)
 def test_what_is_printed_parses_to_the_same_tree(tree: And | Or | Not | Term) -> None:
     assert parse(str(tree)) == tree
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join) | st.text(max_size=30))
 def test_any_text_is_a_tree_or_a_usage_error(text: str) -> None:
     try:
