@@ -1,4 +1,4 @@
-"""Event tables as data frames have them, and one schema for files of several versions."""
+"""Event tables as data frames have them."""
 
 from __future__ import annotations
 
@@ -6,36 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-
-def joined_schema(schemas: list[pa.Schema]) -> pa.Schema:
-    """Return the schema with the columns of all, those of the first one first.
-
-    Raises UsageError where a column is of two types.
-    """
-    joined = schemas[0].remove_metadata()
-    for schema in schemas[1:]:
-        if not schema.equals(joined):
-            fields = {field.name: field for field in joined}
-            for field in schema:
-                before = fields.get(field.name)
-                fields[field.name] = field if before is None else before.with_type(_joined(before, field))
-            joined = pa.schema(list(fields.values()))
-    return joined
-
-
-def _joined(one: pa.Field, other: pa.Field) -> pa.DataType:
-    if one.type.equals(other.type):
-        return one.type
-    if pa.types.is_struct(one.type) and pa.types.is_struct(other.type):
-        parts = [
-            pa.schema([kind.field(i) for i in range(kind.num_fields)]) for kind in (one.type, other.type)
-        ]
-        return pa.struct(list(joined_schema(parts)))
-    from fyke.errors import UsageError
-
-    raise UsageError(
-        f"the column {one.name} is {one.type} in one file and {other.type} in another", "open them one by one"
-    )
+from fyke.events.conform import joined_schema as joined_schema
 
 
 def flat(table: pa.Table) -> pa.Table:

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fyke.cli.options import FILTER, FILTER_FILE, JOURNEYS, Option, add_options
+from fyke.cli.options import FILTER, FILTER_FILE, JOURNEYS, SOME_INPUTS, Option, add_options
 from fyke.errors import InputError, UsageError
 from fyke.export.convert import FORMATS, PERFETTO, format_of
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SUMMARY = "Write a recording in another format"
 
 OPTIONS = (
-    Option(("input",), "event file; FILE.. reads a split set, as in fyke print", {"metavar": "IN"}),
+    SOME_INPUTS,
     Option(
         ("out",),
         "file to write; its name says the format: .json, .jsonl or .data (Retis' JSON lines), .parquet, "
@@ -50,10 +50,10 @@ def run(args: argparse.Namespace) -> int:
     from fyke.cli.filtering import recording_filter
     from fyke.cli.reading import report
     from fyke.cli.writing import refuse_input
-    from fyke.events.reader import open_events
+    from fyke.events.merged import open_merged
 
     wanted = recording_filter(args)
-    with open_events(args.input) as source:
+    with open_merged(args.input) as source:
         refuse_input(args.out, source, "converted", "write to another file")
         try:
             _convert(args, source, wanted)

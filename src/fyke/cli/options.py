@@ -45,12 +45,18 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-INPUT = Option(
-    ("input",),
-    "event file of fyke or Retis; FILE.. reads FILE.0, FILE.1 and so on from the one named "
-    "(default: fyke.arrow, then retis.data)",
-    {"nargs": "?", "metavar": "IN"},
+_FILE = (
+    "event file of fyke or Retis, or packet capture; FILE.. reads FILE.0, FILE.1 and so on from the one named"
 )
+_DEFAULT = "default: fyke.arrow, then retis.data"
+_MERGED = (
+    "several, such as a recording and a capture of the same moment, are put together in order of time, "
+    "on the clock of the first recording"
+)
+INPUT = Option(("input",), f"{_FILE} ({_DEFAULT})", {"nargs": "?", "metavar": "IN"})
+# For `open_merged`.
+INPUTS = Option(("input",), f"{_FILE} ({_DEFAULT}); {_MERGED}", {"nargs": "*", "metavar": "IN"})
+SOME_INPUTS = Option(("input",), f"{_FILE}; {_MERGED}", {"nargs": "+", "metavar": "IN"})
 
 # How events look as text; `style` takes them.
 TEXT = (

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fyke.cli.options import FILTER, FILTER_FILE, INPUT, JOURNEYS, Option, add_options
+from fyke.cli.options import FILTER, FILTER_FILE, INPUTS, JOURNEYS, Option, add_options
 from fyke.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ SUMMARY = "Write the packets of a file as a pcapng capture"
 log = logging.getLogger(__name__)
 
 OPTIONS = (
-    INPUT,
+    INPUTS,
     Option(
         ("-p", "--probe"),
         "only packets seen at this probe; * stands for anything; may be repeated (default: all probes)",
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from fyke.cli.reading import report
     from fyke.cli.writing import refuse_input
     from fyke.errors import InputError
-    from fyke.events.reader import open_events
+    from fyke.events.merged import open_merged
 
     probes = [wanted_probe(text) for text in args.probe]
     if args.list_probes and (probes or args.out is not None):
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         )
     wanted = recording_filter(args)
     columns = ("kernel", "packet") if args.list_probes and wanted is None else None
-    with open_events(args.input, columns) as source:
+    with open_merged(args.input, columns) as source:
         if args.out is not None:
             refuse_input(args.out, source, "exported", "write the capture to another file")
         try:

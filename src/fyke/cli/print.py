@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from fyke.cli.options import FILTER, FILTER_FILE, INPUT, JOURNEYS, NO_PAGER, TEXT, add_options, style
+from fyke.cli.options import FILTER, FILTER_FILE, INPUTS, JOURNEYS, NO_PAGER, TEXT, add_options, style
 
 SUMMARY = "Show the events of a file as text"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    add_options(parser, (INPUT, FILTER, FILTER_FILE, JOURNEYS, *TEXT, NO_PAGER))
+    add_options(parser, (INPUTS, FILTER, FILTER_FILE, JOURNEYS, *TEXT, NO_PAGER))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -19,13 +19,13 @@ def run(args: argparse.Namespace) -> int:
     from fyke.cli.filtering import recording_filter
     from fyke.cli.reading import report
     from fyke.errors import InputError
-    from fyke.events.reader import open_events
+    from fyke.events.merged import open_merged
     from fyke.render.screen import Screen
     from fyke.render.text import EventText
 
     wanted = recording_filter(args)
     problem: InputError | None = None
-    with open_events(args.input) as source:
+    with open_merged(args.input) as source:
         batches = source.batches() if wanted is None else wanted.batches(source)
         text = EventText(style(args, source.facts), series=source.facts.order == "journey")
         with Screen(page=not args.no_pager) as screen:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fyke.cli.options import (
     FILTER,
     FILTER_FILE,
-    INPUT,
+    INPUTS,
     JOURNEYS,
     NO_PAGER,
     OUT_FORMAT,
@@ -31,7 +31,7 @@ SUMMARY = "Put the events of each packet together"
 log = logging.getLogger(__name__)
 
 OPTIONS = (
-    INPUT,
+    INPUTS,
     FILTER,
     FILTER_FILE,
     JOURNEYS,
@@ -58,10 +58,10 @@ def run(args: argparse.Namespace) -> int:
     from fyke.cli.filtering import recording_filter
     from fyke.cli.reading import report
     from fyke.errors import InputError
-    from fyke.events.reader import open_events
+    from fyke.events.merged import open_merged
 
     wanted = recording_filter(args)
-    with open_events(args.input) as source:
+    with open_merged(args.input) as source:
         if source.facts.order == "journey" and wanted is None:
             log.info("File already sorted")
             return 0

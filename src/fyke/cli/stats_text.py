@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from fyke.collectors.formatting import Style, shown
+from fyke.events.closing import closing_probes
 from fyke.events.escape import printable
-from fyke.journeys.stats import NO_EVENTS, FileStats, Stats, closing_probes
+from fyke.journeys.stats import NO_EVENTS, FileStats, Stats
 from fyke.render.times import time_text
 
 Rows = list[dict[str, Any]]

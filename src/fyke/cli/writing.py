@@ -52,15 +52,17 @@ def refuse_input(out: str, source: EventSource, done: str, hint: str) -> None:
     """Raise UsageError for an output over what is being read. done: what happens to the input (`sorted`)."""
     from fyke.events.rotation import next_path
 
-    path: str | None = source.path
-    while path is not None and os.path.exists(path):
-        if os.path.exists(out) and os.path.samefile(path, out):
-            raise UsageError(f"{out} is the file to be {done}", hint)
-        path = next_path(path)
-    if source.follow and _set_of(out) is not None and _set_of(out) == _set_of(source.path):
-        raise UsageError(
-            f"{out} would be taken for a file of the set {source.path}..", "write to a name without a number"
-        )
+    for part in source.parts:
+        path: str | None = part.path
+        while path is not None and os.path.exists(path):
+            if os.path.exists(out) and os.path.samefile(path, out):
+                raise UsageError(f"{out} is the file to be {done}", hint)
+            path = next_path(path)
+        if part.follow and _set_of(out) is not None and _set_of(out) == _set_of(part.path):
+            raise UsageError(
+                f"{out} would be taken for a file of the set {part.path}..",
+                "write to a name without a number",
+            )
 
 
 def _set_of(path: str) -> str | None:

@@ -1,9 +1,13 @@
-"""Brings a batch of any file to the columns this version knows: adds, orders, widens, refuses."""
+"""Brings a batch of any file to the columns this version knows: adds, orders, widens, refuses.
+
+And several files to the columns of all of them.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fyke.errors import UsageError
 from fyke.events.schema import arrow_schema
 
 if TYPE_CHECKING:
@@ -50,6 +54,41 @@ def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     if columns[0].null_count:
         raise ValueError("a row has no time")
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def joined_schema(schemas: list[pa.Schema]) -> pa.Schema:
+    """Return the schema with the columns of all, those of the first one first.
+
+    Raises UsageError where a column is of two types.
+    """
+    import pyarrow as pa
+
+    joined = schemas[0].remove_metadata()
+    for schema in schemas[1:]:
+        if not schema.equals(joined):
+            fields = {field.name: field for field in joined}
+            for field in schema:
+                before = fields.get(field.name)
+                fields[field.name] = (
+                    field if before is None else before.with_type(_joined_type(before, field))
+                )
+            joined = pa.schema(list(fields.values()))
+    return joined
+
+
+def _joined_type(one: pa.Field, other: pa.Field) -> pa.DataType:
+    import pyarrow as pa
+
+    if one.type.equals(other.type):
+        return one.type
+    if pa.types.is_struct(one.type) and pa.types.is_struct(other.type):
+        parts = [
+            pa.schema([kind.field(i) for i in range(kind.num_fields)]) for kind in (one.type, other.type)
+        ]
+        return pa.struct(list(joined_schema(parts)))
+    raise UsageError(
+        f"the column {one.name} is {one.type} in one file and {other.type} in another", "open them one by one"
+    )
 
 
 def _merged(name: str, wanted: pa.DataType, found: pa.DataType) -> pa.DataType:

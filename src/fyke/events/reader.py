@@ -6,13 +6,13 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from fyke.errors import InputError
 from fyke.events.facts import Facts
 from fyke.events.recognise import ARROW, CAPTURE, PARQUET, recognise
 from fyke.events.rotation import FOLLOW, next_path, numbers, split_number, split_path
+from fyke.events.source import EventSource as EventSource
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,25 +41,13 @@ class Part(Protocol):
         """Yield what it holds."""
 
 
-class EventSource:
-    """The events of a file, or of a split set of files. Made by `open_events`; can be read once.
-
-    path, facts, format (see `fyke.events.recognise`), schema: as the first file has them.
-    files: name and facts of every file begun so far. A batch never spans files.
-    warnings: sentences for the user, grown while reading. unknown_sections: how often each section
-    occurred that this version has no column for. complete: False when a file has no end marker, because the
-    collection was killed or its disk was full; known after reading. endless: the names of such files.
-    problem: what ended the reading early. follow: whether the files of a split set are read from `path` on.
-    """
+class FileSource(EventSource):
+    """The events of a file, or of a split set of files."""
 
     def __init__(self, path: str, follow: bool, columns: Collection[str] | None = None) -> None:
+        super().__init__()
         self.path = path
         self._columns = columns
-        self.files: list[tuple[str, Facts]] = []
-        self.warnings: list[str] = []
-        self.problem: InputError | None = None
-        self.complete = True
-        self.endless: list[str] = []
         self.follow = follow
         self._closed = False  # the file that is open held the row that ends a collection
         self._unknown: Counter[str] = Counter()
@@ -108,27 +96,13 @@ class EventSource:
         self.problem = problem
         self.complete = False
 
-    def reader(self) -> pa.RecordBatchReader:
-        """Return the batches as a reader for DuckDB and others. Damage ends it quietly: see `problem`."""
-        import pyarrow as pa
-
-        return pa.RecordBatchReader.from_batches(self.schema, self._quiet_batches())
-
-    def _quiet_batches(self) -> Iterator[pa.RecordBatch]:
-        with contextlib.suppress(InputError):
-            yield from self.batches()
+    def again(self, columns: Collection[str] | None = None) -> FileSource:
+        """Open the same once more, with these columns. Raises what opening it raised."""
+        return FileSource(self.path, self.follow, columns)
 
     def close(self) -> None:
         """Close the files; reading to the end does it too."""
         self._files.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _open(self, path: str) -> Part:
         self._files.close()
@@ -220,11 +194,11 @@ def open_events(path: str | None = None, columns: Collection[str] | None = None)
         path = default_input()
     follow = path.endswith(FOLLOW) and path != FOLLOW and not path.endswith("/" + FOLLOW)
     if not follow:
-        return EventSource(path, follow, columns)
+        return FileSource(path, follow, columns)
     path = path.removesuffix(FOLLOW)
     if not os.path.exists(path) and os.path.exists(first := split_path(path, 0)):
         path = first
-    return EventSource(path, follow, columns)
+    return FileSource(path, follow, columns)
 
 
 def default_input() -> str:

@@ -49,7 +49,7 @@ KERNEL = Section(
             "probe_type",
             "string",
             "Mechanism: raw_tracepoint, kprobe, kprobe_multi, fentry, fexit, kretprobe; capture: a packet of "
-            "another tool's capture (its times are the wall clock's)",
+            "another tool's capture (its times are the wall clock's, until merged)",
         ),
         Column("stack", "list<string>", "Stack trace where asked for, innermost first, as symbol+0xoffset"),
     ),

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fyke.errors import InputError, UsageError
-from fyke.events.reader import EventSource, open_events
-from fyke.events.rotation import FOLLOW
+from fyke.events.reader import EventSource
 from fyke.events.store import note_rows
 
 Mask = npt.NDArray[np.bool_]
@@ -35,11 +34,11 @@ def whole_journeys(source: EventSource, chosen: Callable[[pa.RecordBatch], Mask]
     """
     by_place = source.facts.order == "journey"
     hint = "write it to a file" if by_place else "`fyke sort --journeys` reads it once; or write it to a file"
-    _refuse_streams(source.path, hint)
-    path = source.path + FOLLOW if source.follow else source.path
+    for part in source.parts:
+        _refuse_streams(part.path, hint)
     kept = _Journeys(by_place=by_place)
     # Damage is met again in the second pass.
-    with open_events(path) as first, contextlib.suppress(InputError):
+    with source.again() as first, contextlib.suppress(InputError):
         for batch in first.batches():
             kept.add(batch, chosen(batch))
     for name, _ in first.files:

@@ -23,9 +23,8 @@ import pyarrow.compute as pc
 
 from fyke.errors import InputError, RunError
 from fyke.events.facts import Facts
-from fyke.events.reader import EventSource, open_events
+from fyke.events.reader import EventSource
 from fyke.events.recognise import ARROW
-from fyke.events.rotation import FOLLOW
 from fyke.events.schema import JOURNEY, section_type
 from fyke.journeys import order
 from fyke.journeys.order import ROW_BYTES
@@ -147,7 +146,7 @@ def _read_twice(source: EventSource) -> Iterator[pa.RecordBatch]:
     done = 0
     with contextlib.closing(Rereading(source.schema, source.batches())) as rows:
         while True:
-            with open_events(source.path + FOLLOW * source.follow, columns=COLUMNS) as first:
+            with source.again(COLUMNS) as first:
                 # Damage in other columns is met only later: then once more, with what is before it.
                 keys = _Keys(first.batches(), source.schema, limit=rows.rows if rows.problem else None)
                 try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from importlib import resources
@@ -175,15 +174,6 @@ def _pairs(
 def _values(array: pa.Array, kind: type[np.generic]) -> npt.NDArray[Any]:
     """Return the numbers of an array without nulls. pyarrow's own way imports pandas where there is one."""
     return np.frombuffer(array.buffers()[1], kind)[array.offset : array.offset + len(array)]
-
-
-def closing_probes(closing: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what a closing row tells of its probes; it comes from a file, so nothing is what it must be."""
-    try:
-        probes = json.loads(closing.get("probes") or "[]")
-    except (ValueError, RecursionError):
-        return []
-    return [p for p in probes if isinstance(p, dict)] if isinstance(probes, list) else []
 
 
 def queried(views: Views, parts: frozenset[str]) -> dict[str, list[dict[str, Any]]]:
