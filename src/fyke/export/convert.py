@@ -71,9 +71,9 @@ def event_file(path: str, kind: str, facts: Facts, schema: pa.Schema) -> EventFi
         from fyke.export.perfetto import PerfettoWriter
 
         return PerfettoWriter(path, facts)
-    from fyke.events.store import EventWriter
+    from fyke.export.convert_arrow import GatheringWriter
 
-    return EventWriter(path, facts, schema=schema)
+    return GatheringWriter(path, facts, schema)
 
 
 class CaptureFile:

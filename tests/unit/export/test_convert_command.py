@@ -106,6 +106,17 @@ def test_columns_of_others_are_carried_along(tmp_path: Path) -> None:
     assert (row["mine.a"], row["mine.b"]) == ("[1.5]", "x")
 
 
+def test_small_batches_are_put_together(tmp_path: Path) -> None:
+    small, out = tmp_path / "small.arrow", tmp_path / "a.arrow"
+    with EventWriter(str(small), FACTS) as writer:
+        for time in range(40):
+            writer.write(batch_of([event(2 * time), event(2 * time + 1)]))
+    convert(small, out)
+    with open_events(str(out)) as source:
+        assert [len(batch) for batch in source.batches()] == [80]
+    assert rows_of(out) == rows_of(small)
+
+
 def test_damaged_parquet(tmp_path: Path) -> None:
     whole = convert(NAT, tmp_path / "a.parquet").read_bytes()
     for n in (*range(5, 200, 13), *range(len(whole) - 200, len(whole), 13)):
