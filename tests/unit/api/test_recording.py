@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,32 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
-from cli_samples import CORPUS, FACTS, ROOT, fyke, write
+from cli_samples import CORPUS, FACTS, ROOT, write
 from event_samples import closing_row, gap_row, packet_row
 
 import fyke as api
 from fyke.api.stubs import stubs
+from fyke.cli.main import main
 from fyke.events.reader import open_events
 from fyke.events.schema import HEADER, sections
 
 DEMO = ROOT / "tools" / "demo.arrow"
 NAT = CORPUS / "nat-ping" / "events.json"
+
+
+Shown = Callable[..., list[str]]
+
+
+@pytest.fixture
+def shown_by(capfdbinary: pytest.CaptureFixture[bytes]) -> Shown:
+    """Runs a command, and returns the texts that it shows after the first, which is about the recording."""
+
+    def texts(*argv: str | Path) -> list[str]:
+        capfdbinary.readouterr()
+        assert main([str(word) for word in argv]) == 0
+        return capfdbinary.readouterr().out.decode().rstrip("\n").split("\n\n")[1:]
+
+    return texts
 
 
 def test_importing_fyke_loads_nothing_heavy() -> None:
@@ -83,18 +100,18 @@ def test_events_have_what_the_batches_have() -> None:
         assert event.unix_ns == event.timestamp_ns + recording.facts.clock_monotonic_offset_ns
 
 
-def test_the_text_of_events_is_what_print_shows() -> None:
+def test_the_text_of_events_is_what_print_shows(shown_by: Shown) -> None:
     for path in (DEMO, CORPUS / "bridge-udp" / "events.json"):
-        _, *shown = fyke("print", str(path)).stdout.rstrip("\n").split("\n\n")
+        shown = shown_by("print", path)
+        assert shown
         assert [str(event) for event in api.open(path)] == shown
 
 
-def test_the_text_of_journeys_is_what_sort_shows(tmp_path: Path) -> None:
-    bridge = CORPUS / "bridge-udp" / "events.json"
-    subprocess.run([sys.executable, "-m", "fyke", "sort", bridge, "-o", tmp_path / "s.arrow"], check=True)
-    for path in (DEMO, bridge, tmp_path / "s.arrow"):
-        text = fyke("sort" if path != tmp_path / "s.arrow" else "print", str(path)).stdout
-        _, *shown = text.rstrip("\n").split("\n\n")
+def test_the_text_of_journeys_is_what_sort_shows(tmp_path: Path, shown_by: Shown) -> None:
+    bridge, in_order = CORPUS / "bridge-udp" / "events.json", tmp_path / "s.arrow"
+    shown_by("sort", bridge, "-o", in_order)
+    for path in (DEMO, bridge, in_order):
+        shown = shown_by("sort" if path != in_order else "print", path)
         journeys = list(api.open(path).journeys())
         assert [str(journey) for journey in journeys] == shown
         assert [journey.id for journey in journeys] == list(range(len(shown)))
@@ -162,13 +179,13 @@ def test_sql() -> None:
         recording.query("COPY events TO '/tmp/stolen.csv'")
 
 
-def test_filters() -> None:
+def test_filters(shown_by: Shown) -> None:
     recording = api.open(DEMO)
     seen = [str(event) for event in recording.filter("icmp")]
-    _, *shown = fyke("print", str(DEMO), "-f", "icmp").stdout.rstrip("\n").split("\n\n")
+    shown = shown_by("print", DEMO, "-f", "icmp")
     assert seen == shown
     whole = recording.filter("icmp", journeys=True)
-    _, *shown = fyke("sort", str(DEMO), "-f", "icmp", "--journeys").stdout.rstrip("\n").split("\n\n")
+    shown = shown_by("sort", DEMO, "-f", "icmp", "--journeys")
     assert [str(journey) for journey in whole.journeys()] == shown
     assert whole.query("SELECT count(*) FROM journeys").column(0).to_pylist() == [len(shown)]
     assert len(list(recording)) == 27
