@@ -20,11 +20,10 @@ from fyke.journeys.spool import spool_folder
 from fyke.journeys.views_columns import VIEWS
 from fyke.journeys.views_errors import ERRORS, Worker, query_error
 from fyke.journeys.views_rows import Rows
+from fyke.journeys.views_statement import EXAMPLE, reading_kind
 
 CHUNK_ROWS = 16_384
 LEAST_MEMORY_BYTES = 64 << 20
-EXAMPLE = "SELECT symbol, count(*) FROM events GROUP BY symbol"
-_READ_ONLY = ("SELECT", "EXPLAIN")  # DuckDB's names of the kinds of statement that only read
 _NO_ACCESS: dict[str, Any] = {
     "enable_external_access": False,
     "autoinstall_known_extensions": False,
@@ -78,7 +77,7 @@ class Views:
         RunError when memory or disk don't suffice; so do the batches.
         """
         with self._explained():
-            kind = self._statement(sql)
+            kind = reading_kind(self._connection, sql)
             needed = self._needed(sql) if self._plans_tell and kind == "SELECT" else None
             self._worker.do(lambda: self.rows.prepare(needed))
             result = self._worker.do(lambda: _arrow_reader(self._connection.sql(sql)))
@@ -118,20 +117,6 @@ class Views:
         with self._explained():
             while (batch := self._worker.do(lambda: next(result, None))) is not None:
                 yield batch
-
-    def _statement(self, sql: str) -> str:
-        """Return the kind of the one statement that the text holds. Raises UsageError."""
-        statements = self._connection.extract_statements(sql)
-        if not statements:
-            raise UsageError("there is no SQL statement", f"for example: {EXAMPLE}")
-        if len(statements) > 1:
-            raise UsageError(f"there are {len(statements)} statements", "give one at a time")
-        kind = statements[0].type.name
-        if kind not in _READ_ONLY:
-            raise UsageError(
-                f"{kind.replace('_', ' ')} is not possible: recordings are only read", "begin with SELECT"
-            )
-        return str(kind)
 
     def _needed(self, sql: str) -> set[str] | None:
         """Return the columns of `recorded` that a query looks at, as its plan tells; None for all."""

@@ -268,9 +268,30 @@ HOSTILE = [
     Hostile("DROP VIEW events", "DROP is not possible"),
     Hostile("CREATE TABLE t AS SELECT 1", "CREATE is not possible"),
     Hostile("SELECT 1; COPY (SELECT 1) TO '{out}'", "2 statements"),
-    Hostile("EXPLAIN ANALYZE COPY (SELECT 1) TO '{out}'", ""),
+    Hostile("EXPLAIN ANALYZE COPY (SELECT 1) TO '{out}'", "COPY is not possible"),
+    Hostile("EXPLAIN ANALYZE DROP VIEW events", "DROP is not possible"),
+    Hostile(
+        "/* é */ explain-- x\n analyze (FORMAT json) /* */ CREATE TABLE t AS (SELECT 1)", "CREATE is not"
+    ),
+    Hostile("PIVOT drops ON reason USING count(*)", "PIVOT is not possible without its values"),
+    Hostile("EXPLAIN ANALYZE PIVOT drops ON reason USING count(*)", "PIVOT is not possible without"),
     Hostile("SELECT * FROM HOSTILE", "does not exist"),
 ]
+
+
+READING = [
+    "EXPLAIN SELECT 1",
+    "EXPLAIN ANALYZE (SELECT 1)",
+    "EXPLAIN (FORMAT json) (SELECT 1)",
+    "EXPLAIN (ANALYZE, FORMAT json) FROM drops",
+    "PIVOT drops ON reason IN ('NO_SOCKET') USING count(*)",
+]
+
+
+@pytest.mark.parametrize("sql", READING)
+def test_what_only_reads_may_be_explained(sql: str, tmp_path: Path) -> None:
+    with views(record(tmp_path / "a.arrow", MADE)) as opened:
+        opened.table(sql)
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda h: h.sql[:30])
