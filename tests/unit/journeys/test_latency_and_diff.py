@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections import Counter, defaultdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from fyke.events.reader import open_events
 from fyke.journeys.diff import Difference, difference
-from fyke.journeys.latency import latency
+from fyke.journeys.latency import Latency, latency
 from fyke.journeys.views import Views
 from fyke.journeys.views_rows import Rows
 
@@ -25,6 +26,7 @@ def recording(name: str) -> str:
     return str(CORPUS / name / "events.json")
 
 
+@cache
 def ways(name: str) -> list[list[Row]]:
     """Return the events of each packet in order of time."""
     packets: dict[Any, list[Row]] = defaultdict(list)
@@ -40,6 +42,12 @@ def symbols(way: list[Row]) -> tuple[str, ...]:
     return tuple(row["kernel"]["symbol"] for row in way)
 
 
+@cache
+def measured(name: str) -> Latency:
+    with Views(Rows(recording(name))) as views:
+        return latency(views, slowest=3)
+
+
 def hop_times(name: str) -> dict[tuple[str, str], list[int]]:
     times: dict[tuple[str, str], list[int]] = defaultdict(list)
     for way in ways(name):
@@ -51,8 +59,7 @@ def hop_times(name: str) -> dict[tuple[str, str], list[int]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_times_of_hops(name: str) -> None:
-    with Views(Rows(recording(name))) as views:
-        found = latency(views, slowest=3)
+    found = measured(name)
     expected = hop_times(name)
     assert {(row["from_symbol"], row["to_symbol"]) for row in found.hops} == set(expected)
     for row in found.hops:
@@ -69,8 +76,7 @@ def test_times_of_hops(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_times_of_paths_and_the_slowest_packets(name: str) -> None:
-    with Views(Rows(recording(name))) as views:
-        found = latency(views, slowest=3)
+    found = measured(name)
     long_ways = [way for way in ways(name) if len(way) > 1]
     expected: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for way in long_ways:
@@ -98,6 +104,7 @@ def test_the_longest_hop_of_a_slow_packet() -> None:
     assert (row["delta_ns"], row["from_symbol"], row["to_symbol"]) == max(hops, key=lambda hop: hop[0])
 
 
+@cache
 def compared(left: str, right: str) -> Difference:
     with Views(Rows(recording(left))) as one, Views(Rows(recording(right))) as other:
         return difference(one, other)
