@@ -39,7 +39,7 @@ def measure(*, quick: bool) -> Iterator[Line]:
         events = replicate(folder / "events.arrow", path, wanted)
         for what, words in COMMANDS.items():
             command = [*FYKE, words[0], str(path), *(w.format(folder=folder) for w in words[1:])]
-            runs = [_run(command, folder / "out") for _ in range(rounds)]
+            runs = [run(command, folder / "out") for _ in range(rounds)]
             rates = [events / seconds for seconds, _ in runs]
             peak = max(peak for _, peak in runs) / 1e6
             note = f"{spread(rates)}{'; ' if len(rates) > 1 else ''}{events} events, {peak:.0f} MB"
@@ -81,7 +81,7 @@ def _later(batch: pa.RecordBatch, shift_ns: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([columns[name] for name in names], schema=batch.schema)
 
 
-def _run(command: list[str], out: Path) -> tuple[float, int]:
+def run(command: list[str], out: Path) -> tuple[float, int]:
     """Run a command; return its CPU seconds, user and system, and its peak memory in bytes."""
     log = out.with_suffix(".log")
     with open(out, "wb") as stream, open(log, "wb") as messages:

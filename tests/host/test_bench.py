@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-NAMES = ("kernel", "throughput", "stages", "file", "text", "start", "filters")
+NAMES = ("kernel", "throughput", "stages", "file", "text", "recordings", "start", "filters")
 
 pytestmark = pytest.mark.host_only
 
