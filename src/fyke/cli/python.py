@@ -9,6 +9,7 @@ import traceback
 from types import CodeType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from fyke.cli.imports import let_pandas_in
 from fyke.cli.options import INPUT, Option, add_options
 from fyke.errors import InputError, UsageError
 
@@ -21,8 +22,8 @@ OPTIONS = (
     Option(("-i", "--input"), INPUT.help, {"metavar": "IN"}),
     Option(
         ("script",),
-        "a file, or the name of a script in the script folders, without .py; `reader` is the recording, an "
-        "EventFile (default: a prompt on a terminal, else standard input)",
+        "a file, or the name of a script in the script folders, without .py; - is stdin; `reader` is "
+        "the recording, an EventFile (default: a prompt on a terminal, else -)",
         {"nargs": "?", "metavar": "SCRIPT"},
     ),
     Option(("args",), "what the script finds in sys.argv", {"nargs": argparse.REMAINDER, "metavar": "ARGS"}),
@@ -36,9 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the script, or the prompt. Returns 1 when the script ended with an exception, else what it says."""
-    path = None if args.script is None else find_script(args.script)
+    let_pandas_in()
+    path = None if args.script in (None, "-") else find_script(args.script)
     reader = _reader(args.input)
-    if path is None and sys.stdin is not None and sys.stdin.isatty():
+    if args.script is None and sys.stdin is not None and sys.stdin.isatty():
         return _prompt(_names(reader))
     if path is None:
         source, path = _standard_input(), "<stdin>"

@@ -1,0 +1,34 @@
+"""pandas, where it is installed, is no business of the commands."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from cli_samples import ROOT, environment
+
+DEMO = ROOT / "tools" / "demo.arrow"
+CODE = f"""
+import sys
+from fyke.__main__ import entry
+sys.argv = ["fyke", "print", {str(DEMO)!r}]
+try:
+    entry()
+except SystemExit as end:
+    assert not end.code, end.code
+assert "pyarrow" in sys.modules
+assert "pandas" not in sys.modules
+from fyke.cli.main import main
+assert main(["python", "-i", {str(DEMO)!r}, "script.py"]) == 0
+"""
+
+
+def test_only_scripts_have_pandas(tmp_path: Path) -> None:
+    (tmp_path / "pandas.py").write_text("__version__ = '0'")
+    (tmp_path / "script.py").write_text("import pandas; print('script has', pandas.__version__)")
+    command = [sys.executable, "-c", CODE]
+    path = f"{tmp_path}:{ROOT / 'src'}"
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=environment(PYTHONPATH=path), timeout=60
+    )
+    assert done.stderr == ""
+    assert done.stdout.endswith("\nscript has 0\n")
