@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import os
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fyke.cli.options import FILTER, FILTER_FILE, INPUT, JOURNEYS, Option, add_options
 from fyke.errors import UsageError
+from fyke.events import progress
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from fyke.journeys.views import Views
 
 SUMMARY = "Ask a recording with SQL"
@@ -58,9 +64,9 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         output_format(args.out, args.format)
     prompt = sql is None and sys.stdin is not None and sys.stdin.isatty()
-    if sql is None and not prompt:
-        sql = _from_stdin()
     with open_views(args, path) as views:
+        if sql is None and not prompt:
+            sql = _from_stdin()
         refuse_output_over_input(args.out, views.rows)
         if prompt:
             from fyke.cli.query_prompt import Prompt
@@ -92,18 +98,33 @@ def _answer(args: argparse.Namespace, views: Views, sql: str, *, first: bool) ->
     kind = args.format or ("table" if sys.stdout.isatty() else "csv")
     refuse_terminal(kind, sys.stdout)
     schema, batches = views.run(sql)
-    sys.stdout.flush()
-    if kind == "table" and not first:
-        sys.stdout.buffer.write(b"\n")
-    write_table(schema, batches, sys.stdout.buffer, kind)
-    sys.stdout.buffer.flush()
+    with _shown_alone(batches) as batches:
+        sys.stdout.flush()
+        if kind == "table" and not first:
+            sys.stdout.buffer.write(b"\n")
+        write_table(schema, batches, sys.stdout.buffer, kind)
+        sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _shown_alone(batches: Iterator[pa.RecordBatch]) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Wait for the first batch of a result; from then on a terminal doesn't show how far reading is."""
+    begun = list(itertools.islice(batches, 1))
+    if not sys.stdout.isatty():
+        yield itertools.chain(begun, batches)
+        return
+    progress.watcher.hush()
+    try:
+        yield itertools.chain(begun, batches)
+    finally:
+        progress.watcher.allow()
 
 
 def _is_input(word: str) -> bool:
     """Say whether the only argument is a file rather than SQL."""
-    from fyke.events.rotation import FOLLOW
-
-    return os.path.exists(word) or (word.endswith(FOLLOW) and not set(word) & set(" ;("))
+    if os.path.exists(word):
+        return True
+    return not set(word) & set(" \n\t;(") and ("." in word or "/" in word)  # such SQL says nothing
 
 
 def _from_stdin() -> str:

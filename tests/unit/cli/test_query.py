@@ -160,6 +160,12 @@ def test_wrong_sql(sql: str, said: str, more: str, tmp_path: Path, capfd: pytest
     assert not list(tmp_path.iterdir()), "nothing half done"
 
 
+@pytest.mark.parametrize("word", ["nosuch.arrow", "no/such"])
+def test_a_file_that_is_not_there(word: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["query", word]) == 2
+    assert capfd.readouterr().err.startswith(f"error: there is no file {word}\n")
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
