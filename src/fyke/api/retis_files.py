@@ -116,6 +116,9 @@ class EventFile:
         file._follow = True
         return file
 
+    def __repr__(self) -> str:
+        return f"<EventFile {self._path}{FOLLOW if self._follow else ''}>"
+
     def sorted(self) -> bool:
         """Say whether it holds series, as `fyke sort -o` and `retis sort -o` write them."""
         return self._sorted

@@ -158,12 +158,12 @@ def test_the_input_is_found_as_for_print(run: Run, tmp_path: Path, monkeypatch: 
 
 
 def test_the_script_comes_from_a_pipe_where_none_is_named() -> None:
-    command = [sys.executable, "-m", "fyke", "python", "-i", NAT]
-    source = "import sys\nprint(len(list(reader.events())), sys.argv)\n1 / 0\n"
+    command = [sys.executable, "-m", "fyke", "python", "-i", NAT, "-", "a"]
+    source = "import sys\nprint(len(list(reader.events())), reader, sys.argv)\n1 / 0\n"
     done = subprocess.run(
         command, input=source, capture_output=True, text=True, env=environment(), timeout=60
     )
-    assert (done.returncode, done.stdout) == (1, "45 ['<stdin>']\n")
+    assert (done.returncode, done.stdout) == (1, f"45 <EventFile {NAT}> ['<stdin>', 'a']\n")
     assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
 
 
