@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,15 +18,14 @@ LEAST_JAVA = 17
 SECONDS = 1200
 
 
-def java() -> str | None:
-    """Return why Spark can't run here, None if it can."""
+def check_java() -> None:
+    """Raise RuntimeError where Java is missing or too old for Spark."""
     if shutil.which("java") is None:
-        return "no java"
+        raise RuntimeError(f"Spark needs Java {LEAST_JAVA}: there is none")
     told = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
-    digits = told.partition('version "')[2].partition(".")[0].strip('"\n')
-    if not digits.isdigit() or int(digits) < LEAST_JAVA:
-        return f"java is older than {LEAST_JAVA}: {told.partition(chr(10))[0]}"
-    return None
+    number = re.search(r'version "(\d+)', told)
+    if number is None or int(number[1]) < LEAST_JAVA:
+        raise RuntimeError(f"Spark needs Java {LEAST_JAVA} or later: {told.partition(chr(10))[0]}")
 
 
 def python() -> Path:
