@@ -45,6 +45,14 @@ LINES: list[tuple[str, set[str]]] = [
     ("fyke collect nothing", set()),
     ("fyke python -i a", {"a.arrow"}),
     ("fyke sh-complete --shell ", {"bash", "zsh", "fish"}),
+    ("fyke latency a", {"a.arrow"}),
+    ("fyke diff ", {"a.arrow", "b c.json", "d"}),
+    ("fyke diff a.arrow a", {"a.arrow"}),
+    ("fyke diff --left tcp a", {"a.arrow"}),
+    ("fyke convert --to p", {"parquet", "pcapng", "perfetto"}),
+    ("fyke convert a.arrow a.arrow a.arrow a", {"a.arrow"}),
+    ("fyke query ", {"a.arrow", "b c.json", "d"}),
+    ("fyke query DROPS a", {"a.arrow"}),
     ("fyke sh-complete --s", {"--shell"}),
     ("fyke nosuch ", set()),
 ]
@@ -110,6 +118,11 @@ def test_every_option_of_every_command_is_offered(capsys: pytest.CaptureFixture[
             with pytest.raises(UsageError) as caught:
                 _parsed(command.name, name)
             assert not str(caught.value).endswith(f"has no option {name}")
+
+
+def test_what_is_no_option_is_a_file() -> None:
+    others = [c.name for c in commands() for place in c.places if not (place.files or place.choices)]
+    assert others == ["query"]  # SQL, or a file without it
 
 
 def _parsed(command: str, option: str) -> None:

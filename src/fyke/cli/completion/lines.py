@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 # Names by which options call a file: argparse has no other word for it.
-_FILES = frozenset({"FILE", "IN", "OUT", "PATH", "SCRIPT", "ARGS"})
+_FILES = frozenset({"FILE", "IN", "OUT", "PATH", "SCRIPT", "ARGS", "A", "B"})
 
 
 @dataclass(frozen=True, slots=True)
