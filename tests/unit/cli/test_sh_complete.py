@@ -221,6 +221,8 @@ def test_zsh(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("fyke print --color al", "--color always "),
         ("fyke --log-level deb", "--log-level debug "),
         ("fyke print a", "print a.arrow "),
+        ("fyke diff a.arrow a", "a.arrow a.arrow "),
+        ("fyke convert a.arrow a.arrow a.arrow a", "a.arrow a.arrow a.arrow a.arrow "),
         ("fyke sh-complete --shell z", "--shell zsh "),
         ("fyke collect --filter-m", "--filter-meta"),
     ):
