@@ -19,7 +19,8 @@ from fyke.render.text import EventText
 class Journey:
     """A packet's journey, or a single event whose packet isn't tracked.
 
-    id: its number in the recording, from 0. events: in order of time, at least one.
+    id: its number in the recording, from 0; the one that SQL knows where the recording is of one file.
+    events: in order of time, at least one.
     """
 
     __slots__ = ("_facts", "_parts", "events", "id")

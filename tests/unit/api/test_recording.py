@@ -17,6 +17,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
+import retis
 from cli_samples import CORPUS, FACTS, ROOT, write
 from event_samples import closing_row, gap_row, packet_row
 
@@ -115,6 +116,29 @@ def test_the_text_of_journeys_is_what_sort_shows(tmp_path: Path, shown_by: Shown
         journeys = list(api.open(path).journeys())
         assert [str(journey) for journey in journeys] == shown
         assert [journey.id for journey in journeys] == list(range(len(shown)))
+
+
+@pytest.mark.parametrize("name", ["basic-default", "nat-ping"])
+def test_journeys_are_those_of_retis(name: str) -> None:
+    theirs = sorted(
+        sorted((event.common.timestamp, event.kernel.symbol) for event in series)
+        for series in retis.SeriesReader(str(CORPUS / name / "sorted.json"))
+        if not any(event.startup for event in series)
+    )
+    for path in (CORPUS / name / "events.json", CORPUS / name / "sorted.json"):
+        journeys = list(api.open(path).journeys())
+        assert sorted([(e.timestamp_ns, e.kernel.symbol) for e in j] for j in journeys) == theirs
+
+
+@pytest.mark.parametrize("expression", [None, "icmp"])
+def test_journeys_have_the_numbers_of_sql(expression: str | None) -> None:
+    recording = api.open(DEMO)
+    if expression is not None:
+        recording = recording.filter(expression)
+    found = recording.query("SELECT journey, events, start_ns, drop_reason FROM journeys ORDER BY journey")
+    assert [tuple(row.values()) for row in found.to_pylist()] == [
+        (j.id, len(j), j.events[0].timestamp_ns, j.drop_reason) for j in recording.journeys()
+    ]
 
 
 def test_a_journey_knows_its_way() -> None:
