@@ -60,6 +60,7 @@ def test_every_public_name_is_there_and_told_to_type_checkers() -> None:
         assert f"from {module} import {attribute} as {name}\n" in source
     assert source.count(" import ") - source.count("from typing") - 3 == len(api._PUBLIC)
     assert "open" not in api.__all__
+    assert {name for name in dir(api) if not name.startswith("__")} == set(api._PUBLIC)
     with pytest.raises(AttributeError, match="no attribute 'opne'"):
         api.opne  # noqa: B018
 
