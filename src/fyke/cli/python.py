@@ -153,10 +153,10 @@ def _prompt(names: dict[str, Any]) -> int:
     from importlib.util import find_spec
 
     sys.path.insert(0, "")
-    if find_spec("scapy") is not None:
-        from importlib import import_module
-
-        names["scapy"] = import_module("scapy.all")
+    if find_spec("scapy") is not None:  # all of it, as Retis has it: `if IP in event.packet.to_scapy()`
+        ours = dict(names)
+        exec("import scapy.all as scapy; from scapy.all import *", names)
+        names.update(ours)
     try:
         import readline
         import rlcompleter

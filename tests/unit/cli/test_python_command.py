@@ -196,7 +196,8 @@ def test_the_prompt() -> None:
     command = [sys.executable, "-m", "fyke", "python", "-i", NAT]
     process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment(TERM="dumb"))
     os.close(slave)
-    os.write(master, b"len(list(reader.events())) + 1000\n1/0\nexit(7)\n")
+    packet = b"next(e for e in reader.events() if e.packet).packet.to_scapy()"
+    os.write(master, b"len(list(reader.events())) + 1000\n1/0\n" + packet + b"[IP].dst\nexit(7)\n")
     shown = b""
     try:
         while part := os.read(master, 4096):
@@ -208,6 +209,7 @@ def test_the_prompt() -> None:
     text = shown.decode()
     assert "`reader` is the recording" in text
     assert "\r\n1045\r\n" in text
+    assert "\r\n'10.0.255.1'\r\n" in text
     assert "ZeroDivisionError: division by zero" in text
     assert 'File "<console>"' in text
     assert "fyke/cli" not in text
