@@ -23,7 +23,7 @@ from fyke.capture.rings import Ring, Rings
 from fyke.capture.run import Run
 from fyke.capture.session import Session
 from fyke.capture.stopping import Command, StopSignals
-from fyke.events import store
+from fyke.events import message, store
 from fyke.events.facts import Facts
 from fyke.events.output import Output
 from fyke.kernel.machine import possible_cpus
@@ -36,7 +36,7 @@ STAGES: dict[str, tuple[type, str]] = {
     "copy out of the rings": (Ring, "take"),
     "put in order of time": (Rings, "take"),
     "make columns": (Decoder, "batch"),
-    "encode and compress": (store._Encoder, "frame"),
+    "encode and compress": (message.Encoder, "frame"),
     "write": (Output, "append"),
     "wait": (Rings, "wait"),
 }

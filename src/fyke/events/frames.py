@@ -92,6 +92,14 @@ class Frames:
         return data
 
 
+def parts(message: bytes) -> tuple[Pairs, Pairs, memoryview]:
+    """Return the nodes (see `Frame.nodes`), offset and size of the buffers, and the body of a sound batch."""
+    view = memoryview(message)
+    length = struct.unpack_from("<I", message, 4)[0]
+    batch = _Table.root(view[8 : 8 + length]).table(2)
+    return _nodes(batch), batch.pairs(2), view[8 + length :]
+
+
 def _look_into(metadata: bytes) -> tuple[int, int, Pairs]:
     """Return a message's kind, the length of its body, and offset and size of each buffer in it."""
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -42,10 +41,12 @@ class EventWriter:
         compression: str = "zstd-1",
         schema: pa.Schema | None = None,
     ) -> None:
+        from fyke.events.message import Encoder  # NumPy: whoever only counts events needn't have it
+
         self.facts = facts
         self._limit = limit_bytes
         self._schema = (schema or arrow_schema()).remove_metadata()
-        self._encoder = _Encoder(self._schema, compression)
+        self._encoder = Encoder(self._schema, _codec(compression))
         self._output = Output(path, self._header, trailer=END_OF_STREAM, limit_bytes=limit_bytes)
 
     @property
@@ -126,41 +127,3 @@ def _codec(name: str) -> Any:
     if name not in ("lz4", "zstd") and name not in (f"zstd-{n}" for n in range(1, 20)):
         raise UsageError(f"'{name}' is not a compression", "use none, lz4 or zstd-1 to zstd-19")
     return pa.Codec(kind, int(level)) if level else pa.Codec(kind)
-
-
-class _Encoder:
-    """Turns a batch into the bytes of its message. They don't depend on the file they go to."""
-
-    def __init__(self, schema: pa.Schema, compression: str) -> None:
-        import pyarrow as pa
-
-        self._sink = _Sink()
-        # On one thread: several take 20 to 30 MB more, and CPU of the machine that is being looked at.
-        options = pa.ipc.IpcWriteOptions(compression=_codec(compression), use_threads=False)
-        self._stream = pa.ipc.new_stream(self._sink, schema, options=options)
-        # pyarrow puts its own schema message before the first batch: let it pass.
-        self._stream.write_batch(pa.RecordBatch.from_pylist([], schema=schema))
-        self._sink.take()
-
-    def frame(self, batch: pa.RecordBatch) -> bytes:
-        self._stream.write_batch(batch)
-        return self._sink.take()
-
-
-class _Sink(io.RawIOBase):
-    """Collects what pyarrow writes, so that a batch reaches the file in one call."""
-
-    def __init__(self) -> None:
-        self._chunks: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any, /) -> int:
-        self._chunks.append(bytes(data))
-        return len(data)
-
-    def take(self) -> bytes:
-        """Return what was written since the last call."""
-        chunks, self._chunks = self._chunks, []
-        return b"".join(chunks)

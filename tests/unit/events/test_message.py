@@ -1,0 +1,83 @@
+"""Messages put together from columns: pyarrow finds in them what was written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from event_samples import batch_of, packet_row
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fyke.events.message import Encoder
+from fyke.events.schema import arrow_schema
+
+# pyarrow's messages are what it makes them; null columns are put between others in those of the two codecs.
+CODECS = (None, "lz4", "zstd")
+SECTIONS = ("task", "kernel", "packet", "netns", "dev")
+
+
+def written(schema: pa.Schema, codec: str | None, batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Write batches by one encoder, and return what pyarrow reads, checked in full."""
+    encoder = Encoder(schema, None if codec is None else pa.Codec(codec))
+    stream = bytes(schema.serialize()) + b"".join(map(encoder.frame, batches))
+    with pa.ipc.open_stream(stream) as reader:
+        found = list(reader)
+    for batch in found:
+        batch.validate(full=True)
+    return found
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.sets(st.sampled_from(SECTIONS)), st.booleans()), max_size=4),
+)
+@settings(max_examples=15, deadline=None)
+def test_any_sections(codec: str | None, wanted: list[tuple[int, set[str], bool]]) -> None:
+    batches = []
+    for count, absent, some in wanted:
+        rows: list[dict[str, Any]] = [packet_row(n) for n in range(count)]
+        for row in rows[: count // 2 if some else count]:
+            row.update(dict.fromkeys(absent))
+        batches.append(batch_of(rows))
+    assert written(arrow_schema(), codec, batches) == batches
+
+
+@pytest.mark.parametrize("count", [4095, 4096, 4097])
+def test_around_the_length_of_kept_columns(count: int) -> None:
+    times = pa.array(range(count), pa.uint64())
+    schema = arrow_schema()
+    rest = [pa.nulls(count, field.type) for field in list(schema)[1:]]
+    batch = pa.RecordBatch.from_arrays([times, *rest], schema=schema)
+    # A batch of what is longer, and one of what is not, after it: what is kept for one must do for the other.
+    assert written(schema, "zstd", [batch, batch.slice(7), batch]) == [batch, batch.slice(7), batch]
+
+
+def test_lists_longer_than_the_batch() -> None:
+    row = packet_row(1)
+    row["kernel"]["stack"] = [f"frame+{n:#x}" for n in range(300)]
+    batch = batch_of([row, packet_row(2)])
+    assert written(arrow_schema(), "zstd", [batch]) == [batch]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.null(), pa.list_(pa.int8(), 3), pa.map_("string", "int8"), pa.large_string()]
+)
+def test_columns_of_other_types(kind: pa.DataType) -> None:
+    schema = arrow_schema().append(pa.field("theirs", kind)).append(pa.field("none", kind))
+    whole = batch_of([packet_row(1), packet_row(2)])
+    nulls = pa.nulls(2, kind)
+    batch = pa.RecordBatch.from_arrays([*whole.columns, nulls, nulls], schema=schema)
+    assert written(schema, "zstd", [batch]) == [batch]
+
+
+def test_null_columns_are_not_written_through_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = Encoder(arrow_schema(), pa.Codec("zstd"))
+    widths: list[int] = []
+    real = Encoder._encoded
+    monkeypatch.setattr(
+        Encoder, "_encoded", lambda self, which, batch: widths.append(len(which)) or real(self, which, batch)
+    )
+    encoder.frame(batch_of([packet_row(1)]))
+    assert widths == [9]
