@@ -5,15 +5,15 @@ A section is a view of the JSON form of an event (`fyke schema`): Retis' names, 
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from fyke.api.event import Event
-from fyke.api.retis_names import NESTED, SECTIONS
+from fyke.api.retis_fields import Json, class_of
+from fyke.api.retis_names import SECTIONS
 from fyke.api.rows import Rows
-from fyke.api.sections import section_text, to_scapy
+from fyke.api.sections import section_text
 from fyke.collectors.formatting import Style
 from fyke.events.facts import Facts
 from fyke.events.retis.mapping import MAPPED, OWN
@@ -21,116 +21,6 @@ from fyke.events.retis.startup import facts_of
 from fyke.events.schema import arrow_schema
 from fyke.render.head import head_text, probe_text
 from fyke.render.notes import startup_text
-
-Json = dict[str, Any]
-
-
-class RetisFields:
-    """A part of an event: fields are attributes, None where the event has no such field."""
-
-    __slots__ = ("_fields", "_names", "_text")
-
-    def __init__(self, fields: Json, names: str, text: str | None = None) -> None:
-        self._fields = fields
-        self._names = names  # where NESTED describes them
-        self._text = text
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        known = NESTED.get(self._names, {})
-        if name not in known and name not in self._fields:
-            raise AttributeError(f"{self._names} has no field {name}")
-        value = self._fields.get(name)
-        return wrapped(value, known.get(name) or f"{self._names}.{name}")
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *NESTED.get(self._names, {}), *self._fields})
-
-    def to_dict(self) -> Json:
-        """Return the fields as they are in the JSON form."""
-        return self._fields
-
-    def __repr__(self) -> str:
-        return repr(self._fields)
-
-    def __str__(self) -> str:
-        return self._text if self._text is not None else repr(self)
-
-
-class RetisList(list[Any]):
-    """A list of values, such as the frames of a stack trace."""
-
-    __slots__ = ()
-
-    def to_dict(self) -> list[Any]:
-        """Return it as a plain list."""
-        return list(self)
-
-
-class RawPacket(bytes):
-    """The bytes of a packet, from the Ethernet header on."""
-
-    __slots__ = ()
-
-    def to_scapy(self) -> Any:
-        """Return the packet as scapy dissects it. Raises MissingPackage where scapy isn't installed."""
-        return to_scapy(self)
-
-
-class RetisPacket(RetisFields):
-    """The packet section."""
-
-    __slots__ = ()
-
-    @property
-    def data(self) -> RawPacket:
-        """The bytes that were kept."""
-        return RawPacket(base64.b64decode(self._fields["data"]))
-
-    def to_scapy(self) -> Any:
-        """Return the packet as scapy dissects it. Raises MissingPackage where scapy isn't installed."""
-        return self.data.to_scapy()
-
-
-class RetisTracking(RetisFields):
-    """The skb-tracking section: which packet this is."""
-
-    __slots__ = ()
-
-    def tracking_id(self) -> int:
-        """Return the packet's id: time of first sight and address of its data, 128 bits."""
-        return int(self._fields["timestamp"]) << 64 | int(self._fields["orig_head"])
-
-    def match(self, other: RetisTracking) -> bool:
-        """Say whether both are of one packet, clones included."""
-        return self.tracking_id() == other.tracking_id()
-
-    def strict_match(self, other: RetisTracking) -> bool:
-        """Say whether both are of one packet and the same skb."""
-        return self.match(other) and self.skb == other.skb
-
-
-class RetisConntrack(RetisFields):
-    """The ct section: `base` and `parent` are connections; JSON has the fields of `base` beside `state`."""
-
-    __slots__ = ()
-
-    @property
-    def base(self) -> RetisFields:
-        """The packet's own connection."""
-        fields = {k: v for k, v in self._fields.items() if k not in ("state", "parent")}
-        return RetisFields(fields, "connection")
-
-
-_CLASSES = {"packet": RetisPacket, "skb_tracking": RetisTracking, "ct": RetisConntrack}
-
-
-def wrapped(value: Any, names: str) -> Any:
-    """Return a value of the JSON form as scripts have it. names: where NESTED describes what is in it."""
-    if isinstance(value, dict):
-        return _CLASSES.get(names, RetisFields)(value, names)
-    return RetisList(value) if isinstance(value, list) else value
 
 
 class RetisEvent(Event):
@@ -198,7 +88,7 @@ class RetisEvent(Event):
         value = self._json.get(_key(name))
         if not isinstance(value, dict):
             return None
-        return _CLASSES.get(name, RetisFields)(value, name, self._section_text(name, value))
+        return class_of(name)(value, name, self._section_text(name, value))
 
     def _section_text(self, name: str, value: Json) -> str | None:
         """Return a section's text, None for the fields themselves."""

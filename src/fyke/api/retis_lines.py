@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from fyke.api.retis_event import Json, RetisEvent, start_event
+from fyke.api.retis_event import RetisEvent, start_event
+from fyke.api.retis_fields import Json
 from fyke.api.rows import Rows
 from fyke.errors import InputError
 from fyke.events.facts import Facts

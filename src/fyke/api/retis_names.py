@@ -33,6 +33,18 @@ NESTED: dict[str, dict[str, str]] = {
     "gso": _fields("flags frags size segs type"),
     "netns": _fields("cookie inum"),
     "dev": _fields("name ifindex rx_ifindex"),
+    "ovs_detrace": _fields("flow sf_acts dpflow ofpflows", ufid="ufid"),
+    "ovs.upcall": _fields("cmd port cpu"),
+    "ovs.upcall_enqueue": _fields("ret cmd port upcall_ts upcall_cpu queue_id"),
+    "ovs.upcall_return": _fields("upcall_ts upcall_cpu ret"),
+    "ovs.recv_upcall": _fields("type pkt_size key_size queue_id batch_ts batch_idx"),
+    "ovs.flow_operation": _fields("op_type queue_id batch_ts batch_idx"),
+    "ovs.action_execute": _fields("recirc_id queue_id"),
+    "ovs.action.output": _fields("port"),
+    "ovs.action.recirc": _fields("id"),
+    "ovs.action.ct": _fields("flags zone_id", nat="nat"),
+    "nat": _fields("dir min_addr max_addr min_port max_port"),
+    "ovs.flow_lookup": _fields("flow sf_acts n_mask_hit n_cache_hit dpflow ofpflows", ufid="ufid"),
     "nft": _fields(
         "table_name chain_name verdict verdict_chain_name table_handle chain_handle rule_handle policy"
     ),
