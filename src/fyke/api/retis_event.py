@@ -111,7 +111,9 @@ class RetisEvent(Event):
         columns = [m.section for m in MAPPED if m.path[0].replace("-", "_") == name]
         if name == "kernel":
             return probe_text(Style(), value.get("symbol"), value.get("probe_type"))
-        return section_text({column: self._value(column) for column in columns})
+        if not columns:  # its collector comes later
+            return None
+        return section_text({column: self._value(column) for column in columns}) or ""
 
     def _value(self, column: str) -> Any:
         return self._rows.value(column, self._row) if column in self._rows.names else None

@@ -100,6 +100,14 @@ OVS: list[dict[str, Any]] = [
 ]
 
 
+def test_a_section_of_nothing_has_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "e.json"
+    path.write_text(NAT.read_text().splitlines()[0] + '\n{"common":{"timestamp":5},"skb":{}}\n')
+    for package in (retis, api):
+        _, event = package.EventReader(str(path))
+        assert (str(event.skb), repr(event.skb)) == ("", "{}")
+
+
 def test_open_vswitch(tmp_path: Path) -> None:
     start, *_ = NAT.read_text().splitlines()
     common = {"common": {"timestamp": 5, "smp_id": 0}, "kernel": {"symbol": "a", "probe_type": "kprobe"}}
