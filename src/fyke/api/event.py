@@ -29,7 +29,7 @@ class Event(EventColumns):
     event doesn't have is None as an attribute, and a KeyError as an item. `"dev" in event` asks for it.
     str() is the text that `fyke print` shows.
 
-    An event keeps the batch it is from in memory.
+    An event keeps the batch it is from in memory; what copy.copy() makes of it doesn't.
     """
 
     __slots__ = ("_row", "_rows")
