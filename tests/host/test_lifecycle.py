@@ -41,7 +41,7 @@ def send(pair: TwoNs, count: int = 20) -> None:
     udp_send(pair.a, pair.b.v4, *[b"lifecycle"] * count)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.host_only)])
 def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "out.arrow"
     before = bpf_objects()
@@ -148,6 +148,7 @@ def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
     assert "rror" not in stderr
 
 
+@pytest.mark.host_only
 def test_live_text_comes_as_it_happens(tmp_path: Path) -> None:
     with two_ns() as pair, collecting(tmp_path, "--format", "single-line") as running:
         assert running.process.stdout
@@ -259,6 +260,7 @@ def test_a_wrong_option_leaves_an_earlier_file_alone(tmp_path: Path, wrong: tupl
     assert bpf_objects() == before
 
 
+@pytest.mark.host_only
 def test_hostile_names_print_harmlessly(tmp_path: Path) -> None:
     """A task and an interface named with escape sequences, quotes and bytes that aren't UTF-8."""
     out = tmp_path / "out.arrow"

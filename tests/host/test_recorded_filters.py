@@ -17,6 +17,7 @@ from fyke.events.schema import arrow_schema
 from fyke.filters.events import EventFilter
 from fyke.filters.pcap.compile import compile_packet_filter
 from live import traffic
+from live.emulated import few
 from live.image import Image
 from live.image_run import ImageRun
 from live.recording import RX, TX, Recording, Row, kernel, record, udp_payload
@@ -127,7 +128,7 @@ def test_a_packet_has_a_link_layer_header_of_its_own_once_it_is_at_a_device() ->
     assert judge.no_link_layer >= len(dropped)
 
 
-@pytest.mark.parametrize("expression", EXPRESSIONS)
+@pytest.mark.parametrize("expression", few(EXPRESSIONS, 2))
 def test_what_the_kernel_lets_through_is_chosen_again(expression: str) -> None:
     with two_ns() as pair:
         recording = record(
@@ -153,18 +154,21 @@ def recorded_packets() -> list[bytes]:
 
 @pytest.mark.parametrize(
     "expression",
-    [
-        "icmp",
-        "vlan",
-        "vlan 42 and icmp",
-        "not vlan",
-        "ip[8] == 64 and tcp",
-        "ether[12:2] == 0x0800",
-        "ip6 or arp",
-        "greater 99",
-        "ip[60] != 0",
-        "ether multicast",
-    ],
+    few(
+        (
+            "vlan 42 and icmp",
+            "ip[60] != 0",
+            "icmp",
+            "vlan",
+            "not vlan",
+            "ip[8] == 64 and tcp",
+            "ether[12:2] == 0x0800",
+            "ip6 or arp",
+            "greater 99",
+            "ether multicast",
+        ),
+        2,
+    ),
 )
 def test_the_verdicts_are_the_kernels(expression: str) -> None:
     """Made-up packets, judged in the kernel, and recorded there without a filter and judged afterwards."""

@@ -6,6 +6,10 @@ Hosts are reached at 192.0.2.x and 2001:db8::x (behind a router also 198.51.100.
 
 from __future__ import annotations
 
+import fcntl
+import socket
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -107,6 +111,7 @@ def bridged() -> Iterator[tuple[TwoNs, Netns]]:
             _pair(host.ns, host.dev, host.mac, switch, port)
             switch.ip(f"link set {port} master {switch.name} up")
             _address(host)
+        _await_running(a, b)
         yield TwoNs(a, b), switch
 
 
@@ -198,6 +203,8 @@ def offloads(host: Host, **features: bool) -> None:
 
 # ---- parts
 
+_SIOCGIFFLAGS, _IFF_RUNNING = 0x8913, 0x40
+
 _QUIET = {
     # Addresses are good at once (no duplicate detection), and nobody asks for routers.
     **{f"ipv6.conf.{which}.accept_dad": 0 for which in ("all", "default")},
@@ -235,6 +242,7 @@ def _veth(one: Host, other: Host) -> None:
     _pair(one.ns, one.dev, one.mac, other.ns, other.dev, other.mac)
     _address(one)
     _address(other)
+    _await_running(one, other)
 
 
 def _pair(ns: Netns, dev: str, mac: str, peer_ns: Netns, peer: str, peer_mac: str = "") -> None:
@@ -257,6 +265,25 @@ def _address(host: Host) -> None:
     )
     # A neighbour once known isn't asked again, which would be after five seconds: amid a slow test.
     host.ns.sysctl({f"{v}.neigh.{host.dev}.delay_first_probe_time": 3600 for v in ("ipv4", "ipv6")})
+
+
+def _await_running(*hosts: Host) -> None:
+    """Wait until devices can send, 10 s at most.
+
+    The first end of a pair that comes up has a carrier only with the other, and the kernel gives it a queue
+    somewhat later (linkwatch); what is sent before is lost.
+    """
+    end = time.monotonic() + 10
+    for host in hosts:
+        with host.ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            while not _flags(asking, host.dev) & _IFF_RUNNING and time.monotonic() < end:
+                time.sleep(0.001)
+
+
+def _flags(asking: socket.socket, dev: str) -> int:
+    # struct ifreq, include/uapi/linux/if.h
+    answer = fcntl.ioctl(asking, _SIOCGIFFLAGS, struct.pack("=16sH22x", dev.encode(), 0))
+    return int(struct.unpack_from("=16xH", answer)[0])
 
 
 def _tc(host: Host, line: str) -> None:
