@@ -5,6 +5,7 @@ A section is a view of the JSON form of an event (`fyke schema`): Retis' names, 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -88,7 +89,7 @@ class RetisEvent(Event):
         value = self._json.get(_key(name))
         if not isinstance(value, dict):
             return None
-        return class_of(name)(value, name, self._section_text(name, value))
+        return class_of(name)(value, name, partial(self._section_text, name, value))
 
     def _section_text(self, name: str, value: Json) -> str | None:
         """Return a section's text, None for the fields themselves."""

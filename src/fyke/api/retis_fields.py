@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -15,10 +16,10 @@ class RetisFields:
 
     __slots__ = ("_fields", "_names", "_text")
 
-    def __init__(self, fields: Json, names: str, text: str | None = None) -> None:
+    def __init__(self, fields: Json, names: str, text: Callable[[], str | None] | None = None) -> None:
         self._fields = fields
         self._names = names  # where NESTED describes them
-        self._text = text
+        self._text = text  # made when it is asked for: few scripts do
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -40,7 +41,8 @@ class RetisFields:
         return repr(self._fields)
 
     def __str__(self) -> str:
-        return self._text if self._text is not None else repr(self)
+        text = None if self._text is None else self._text()
+        return repr(self) if text is None else text
 
 
 class RetisList(list[Any]):
