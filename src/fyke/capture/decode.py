@@ -15,6 +15,7 @@ from fyke.collectors import COLLECTORS
 from fyke.events import schema
 from fyke.events.column import Column, Names, Section
 from fyke.events.escape import name_from_bytes
+from fyke.events.nulls import nulls
 
 Records = npt.NDArray[np.void]
 
@@ -49,7 +50,7 @@ class Decoder:
                 columns[section.name] = self._struct(section, records[section.name], None)
             elif here.any():
                 columns[section.name] = self._struct(section, records[section.name], here)
-        arrays = [columns[f.name] if f.name in columns else pa.nulls(count, f.type) for f in self._schema]
+        arrays = [columns[f.name] if f.name in columns else nulls(count, f.type) for f in self._schema]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
     def _kernel(self, records: Records) -> pa.StructArray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fyke.errors import UsageError
+from fyke.events.nulls import nulls
 from fyke.events.schema import arrow_schema
 
 if TYPE_CHECKING:
@@ -46,9 +47,7 @@ def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     import pyarrow as pa
 
     columns = [
-        _column(batch.column(f.name), f.type)
-        if f.name in batch.schema.names
-        else pa.nulls(len(batch), f.type)
+        _column(batch.column(f.name), f.type) if f.name in batch.schema.names else nulls(len(batch), f.type)
         for f in schema
     ]
     if columns[0].null_count:
@@ -130,7 +129,7 @@ def _column(array: pa.Array, wanted: pa.DataType) -> pa.Array:
             if field.name in have:
                 parts.append(_column(array.field(have[field.name]), field.type))
             else:
-                parts.append(pa.nulls(len(array), field.type))
+                parts.append(nulls(len(array), field.type))
         fields = [wanted.field(i) for i in range(wanted.num_fields)]
         return pa.StructArray.from_arrays(
             parts, fields=fields, mask=array.is_null() if array.null_count else None

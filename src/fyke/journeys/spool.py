@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from fyke.errors import InputError
+from fyke.events.nulls import nulls
 
 # Held in memory up to this size; beyond it, compressing to a file costs less than new memory does.
 MEMORY_BYTES = 64 << 20
@@ -83,7 +84,7 @@ class Spool:
     def _column(pieces: list[pa.Array], places: pa.Array) -> pa.Array:
         # Most sections of most collections are empty: don't copy nulls.
         if all(piece.null_count == len(piece) for piece in pieces):
-            return pa.nulls(len(places), pieces[0].type)
+            return nulls(len(places), pieces[0].type)
         return pa.concat_arrays(pieces).take(places)
 
     def _expect(self, length: int) -> None:
@@ -182,5 +183,5 @@ def _size(batch: pa.RecordBatch) -> int:
 def _widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Give a batch the columns that it lacks, with nulls."""
     names = set(batch.schema.names)
-    columns = [batch.column(f.name) if f.name in names else pa.nulls(len(batch), f.type) for f in schema]
+    columns = [batch.column(f.name) if f.name in names else nulls(len(batch), f.type) for f in schema]
     return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from fyke.errors import InputError
 from fyke.events.facts import CAPTURED_WITH, Facts
+from fyke.events.nulls import nulls
 from fyke.events.pcapng import PROBE_TYPE
 from fyke.events.pcapng.blocks import BlockReader
 from fyke.events.pcapng.classic import MAGICS, RecordReader
@@ -138,10 +139,10 @@ class _Rows:
         for field in list(schema)[1:]:
             values = sections.get(field.name)
             if values is None:
-                columns.append(pa.nulls(count, field.type))
+                columns.append(nulls(count, field.type))
                 continue
             children = [
-                values.get(field.type.field(i).name, pa.nulls(count, field.type.field(i).type))
+                values.get(field.type.field(i).name, nulls(count, field.type.field(i).type))
                 for i in range(field.type.num_fields)
             ]
             columns.append(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fyke.events.nulls import nulls
 from fyke.events.retis.lines import Block, Places
 from fyke.events.retis.scan import Flags, Numbers, bitmap, decoded, packed, strings
 from fyke.events.retis.shapes import TRACKING_INDEX, Key, Shape
@@ -118,7 +119,7 @@ class Table:
                 continue
             present = self._sections[_SECTIONS[field.name]]
             if not present.any():
-                columns.append(pa.nulls(self._rows, field.type))
+                columns.append(nulls(self._rows, field.type))
                 continue
             members = [self._column((field.name, f.name), f.type) for f in field.type.fields]
             columns.append(pa.Array.from_buffers(field.type, self._rows, [bitmap(present)], children=members))
@@ -134,7 +135,7 @@ class Table:
             return self._text(STRINGS[key], kind)
         values, there = self._number(key)
         if not there.any():
-            return pa.nulls(self._rows, kind)
+            return nulls(self._rows, kind)
         data = pa.py_buffer(values.astype(kind.to_pandas_dtype()))
         return pa.Array.from_buffers(kind, self._rows, [bitmap(there), data])
 
@@ -142,7 +143,7 @@ class Table:
         starts = self._starts[place]
         there = starts > 0
         if not there.any():
-            return pa.nulls(self._rows, kind)
+            return nulls(self._rows, kind)
         texts = strings(self._block, starts, self._ends[place], there)
         if not pa.types.is_binary(kind):
             return texts
@@ -152,7 +153,7 @@ class Table:
 
     def _stack(self, kind: pa.DataType) -> pa.Array:
         if not self._stacks:
-            return pa.nulls(self._rows, kind)
+            return nulls(self._rows, kind)
         lengths = np.zeros(self._rows, np.int64)
         there = np.zeros(self._rows, np.bool_)
         for rows, starts, _ in self._stacks:
