@@ -9,6 +9,7 @@ from fyke.packets.layer import END, TRUNCATED, Cursor
 
 _HEADER = Struct("!4xIIHH4x")
 _TWO_WORDS = Struct("!II")
+_USUAL = b"\1\1\x08\x0a"  # what most segments have: two nop, and timestamps of ten bytes
 
 
 def _flag_text(bits: int) -> str:
@@ -63,6 +64,9 @@ def dissect(c: Cursor) -> int:
 
 def _options(data: bytes, at: int, end: int) -> str:
     """The options in `data[at:end]`. A length below two counts as two; a value ends where the options do."""
+    if end - at == 12 and data.startswith(_USUAL, at):
+        val, ecr = _TWO_WORDS.unpack_from(data, at + 4)
+        return f"nop,nop,TS val {val} ecr {ecr}"
     found: list[str] = []
     while at < end:
         kind = data[at]
