@@ -48,12 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert a file; what is readable of a damaged one, then raise InputError."""
     from fyke.cli.filtering import recording_filter
-    from fyke.cli.reading import report
+    from fyke.cli.reading import open_inputs, report
     from fyke.cli.writing import refuse_input
-    from fyke.events.merged import open_merged
 
     wanted = recording_filter(args)
-    with open_merged(args.input) as source:
+    with open_inputs(args.input) as source:
         refuse_input(args.out, source, "converted", "write to another file")
         try:
             _convert(args, source, wanted)

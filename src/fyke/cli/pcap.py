@@ -55,10 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the capture, or list the probes; what is readable of a damaged file, then raise InputError."""
     from fyke.cli.filtering import recording_filter
-    from fyke.cli.reading import report
+    from fyke.cli.reading import open_inputs, report
     from fyke.cli.writing import refuse_input
     from fyke.errors import InputError
-    from fyke.events.merged import open_merged
 
     probes = [wanted_probe(text) for text in args.probe]
     if args.list_probes and (probes or args.out is not None):
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         )
     wanted = recording_filter(args)
     columns = ("kernel", "packet") if args.list_probes and wanted is None else None
-    with open_merged(args.input, columns) as source:
+    with open_inputs(args.input, columns) as source:
         if args.out is not None:
             refuse_input(args.out, source, "exported", "write the capture to another file")
         try:

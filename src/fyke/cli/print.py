@@ -17,15 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the events of a file, sorted or not; what is readable of a damaged one, then raise InputError."""
     from fyke.cli.filtering import recording_filter
-    from fyke.cli.reading import report
+    from fyke.cli.reading import open_inputs, report
     from fyke.errors import InputError
-    from fyke.events.merged import open_merged
     from fyke.render.screen import Screen
     from fyke.render.text import EventText
 
     wanted = recording_filter(args)
     problem: InputError | None = None
-    with open_merged(args.input) as source:
+    with open_inputs(args.input) as source:
         batches = source.batches() if wanted is None else wanted.batches(source)
         text = EventText(style(args, source.facts), series=source.facts.order == "journey")
         with Screen(page=not args.no_pager) as screen:

@@ -1,12 +1,24 @@
-"""What the commands that read an event file say about it."""
+"""How commands read event files, and what they say about it."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Collection, Iterator, Sequence
 
+from fyke.cli.progress import reading_shown
 from fyke.events.reader import EventSource
 
 log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def open_inputs(paths: Sequence[str], columns: Collection[str] | None = None) -> Iterator[EventSource]:
+    """Open what a command is given, see `open_merged`. On a terminal it is shown how far reading is."""
+    from fyke.events.merged import open_merged
+
+    with reading_shown(), open_merged(paths, columns) as source:
+        yield source
 
 
 def report(source: EventSource) -> None:

@@ -56,12 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Sort a file; what is readable of a damaged one, then raise InputError."""
     from fyke.cli.filtering import recording_filter
-    from fyke.cli.reading import report
+    from fyke.cli.reading import open_inputs, report
     from fyke.errors import InputError
-    from fyke.events.merged import open_merged
 
     wanted = recording_filter(args)
-    with open_merged(args.input) as source:
+    with open_inputs(args.input) as source:
         if source.facts.order == "journey" and wanted is None:
             log.info("File already sorted")
             return 0

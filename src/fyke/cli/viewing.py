@@ -25,6 +25,7 @@ def open_rows(args: argparse.Namespace, path: str | None) -> Iterator[Rows]:
     When all went well, what reading brought to light is told at the end, and damage raised as InputError.
     """
     from fyke.cli.filtering import packet_filter
+    from fyke.cli.progress import reading_shown
     from fyke.cli.reading import report
     from fyke.errors import UsageError
     from fyke.journeys.views_rows import Rows
@@ -33,7 +34,7 @@ def open_rows(args: argparse.Namespace, path: str | None) -> Iterator[Rows]:
     if compiled is None and args.journeys:
         raise UsageError("--journeys needs a packet filter", "say which packets: -f EXPR, or -F FILE")
     choice = None if compiled is None else _Choice(compiled, journeys=args.journeys)
-    with contextlib.closing(Rows(path, choice)) as rows:
+    with reading_shown(), contextlib.closing(Rows(path, choice)) as rows:
         yield rows
         if choice is not None and choice.first is not None:
             choice.first.report()

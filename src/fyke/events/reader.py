@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from fyke.errors import InputError
+from fyke.events import progress
 from fyke.events.facts import Facts
 from fyke.events.recognise import ARROW, CAPTURE, PARQUET, recognise
 from fyke.events.rotation import FOLLOW, next_path, numbers, split_number, split_path
@@ -52,6 +53,8 @@ class FileSource(EventSource):
         self._closed = False  # the file that is open held the row that ends a collection
         self._unknown: Counter[str] = Counter()
         self._files = contextlib.ExitStack()
+        self._file: BinaryIO | None = None
+        self._bytes_before = self._bytes_after = 0  # in the other files of a split set
         self._part = self._open(path)
         self.facts = self._part.facts
         self.format = self._part.format
@@ -67,6 +70,7 @@ class FileSource(EventSource):
 
         Raises InputError at the first damaged place, after everything before it; also kept in `problem`.
         """
+        progress.watcher.begin(self)
         try:
             while True:
                 self._closed = False
@@ -90,7 +94,19 @@ class FileSource(EventSource):
             self._ended_by(problem)
             raise problem from error
         finally:
+            progress.watcher.end(self)
             self.close()
+
+    def position(self) -> tuple[int, int] | None:
+        """Return how many bytes were read, and of how many; None where that can't be told, as of a pipe."""
+        try:
+            size = _size(self._file)
+            if self._file is None or not size:
+                return None
+            here = os.lseek(self._file.fileno(), 0, os.SEEK_CUR)
+        except (OSError, ValueError):  # ValueError: closed just now, by another thread
+            return None
+        return self._bytes_before + here, self._bytes_before + size + self._bytes_after
 
     def _ended_by(self, problem: InputError) -> None:
         self.problem = problem
@@ -105,8 +121,10 @@ class FileSource(EventSource):
         self._files.close()
 
     def _open(self, path: str) -> Part:
+        self._bytes_before += _size(self._file)
         self._files.close()
-        file = self._files.enter_context(_open_file(path))
+        self._file = file = self._files.enter_context(_open_file(path))
+        self._bytes_after = _size_behind(path) if self.follow else 0
         try:
             part = _part(path, file, self._columns)
         except BaseException:
@@ -211,6 +229,23 @@ def default_input() -> str:
     raise InputError(
         f"there is no {' and no '.join(DEFAULTS)} here", "name an event file, or make one: fyke collect -o"
     )
+
+
+def _size(file: BinaryIO | None) -> int:
+    """Return the size of a file, 0 for one that is closed, or none."""
+    return 0 if file is None or file.closed else os.fstat(file.fileno()).st_size
+
+
+def _size_behind(path: str) -> int:
+    """Return the size of the files that follow a file of a split set."""
+    size, following = 0, next_path(path)
+    while following is not None:
+        try:
+            size += os.stat(following).st_size
+        except OSError:
+            break
+        following = next_path(following)
+    return size
 
 
 def _has_closing(batch: pa.RecordBatch) -> bool:

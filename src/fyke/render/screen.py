@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from fyke.errors import RunError
+from fyke.events import progress
 
 _STDOUT = 1
 
@@ -26,7 +27,8 @@ class Screen:
     def __init__(self, *, page: bool = True) -> None:
         self._fd = _STDOUT
         self._pager: subprocess.Popen[bytes] | None = None
-        command = _pager_command() if page and os.isatty(_STDOUT) else None
+        self._terminal = os.isatty(_STDOUT)
+        command = _pager_command() if page and self._terminal else None
         if command is not None:
             with contextlib.suppress(OSError):  # a pager that can't be started: plain output
                 self._pager = subprocess.Popen(command, stdin=subprocess.PIPE)
@@ -47,11 +49,15 @@ class Screen:
                 raise stdout_failed(error) from error
 
     def __enter__(self) -> Self:
+        if self._terminal:
+            progress.watcher.hush()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._terminal:
+            progress.watcher.allow()
         if self._pager is None:
             return
         if self._pager.stdin is not None:
