@@ -12,7 +12,7 @@ from fyke.errors import InputError
 from fyke.events import progress
 from fyke.events.facts import Facts
 from fyke.events.recognise import ARROW, CAPTURE, PARQUET, recognise
-from fyke.events.rotation import FOLLOW, next_path, numbers, split_number, split_path
+from fyke.events.rotation import FOLLOW, next_path, numbers, size_behind, split_number, split_path
 from fyke.events.source import EventSource as EventSource
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class FileSource(EventSource):
         self._bytes_before += _size(self._file)
         self._files.close()
         self._file = file = self._files.enter_context(_open_file(path))
-        self._bytes_after = _size_behind(path) if self.follow else 0
+        self._bytes_after = size_behind(path) if self.follow else 0
         try:
             part = _part(path, file, self._columns)
         except BaseException:
@@ -234,18 +234,6 @@ def default_input() -> str:
 def _size(file: BinaryIO | None) -> int:
     """Return the size of a file, 0 for one that is closed, or none."""
     return 0 if file is None or file.closed else os.fstat(file.fileno()).st_size
-
-
-def _size_behind(path: str) -> int:
-    """Return the size of the files that follow a file of a split set."""
-    size, following = 0, next_path(path)
-    while following is not None:
-        try:
-            size += os.stat(following).st_size
-        except OSError:
-            break
-        following = next_path(following)
-    return size
 
 
 def _has_closing(batch: pa.RecordBatch) -> bool:

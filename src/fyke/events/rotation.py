@@ -70,6 +70,18 @@ def numbers(path: str, least: int = 0) -> list[int]:
     return sorted(found)
 
 
+def size_behind(path: str) -> int:
+    """Return how many bytes the files have that follow a file of a split set."""
+    size, following = 0, next_path(path)
+    while following is not None:
+        try:
+            size += os.stat(following).st_size
+        except OSError:
+            break
+        following = next_path(following)
+    return size
+
+
 def is_split_file(path: str) -> bool:
     """Say whether a file was written as part of a split output, under the number its name has now."""
     from fyke.events.reader import open_events
