@@ -71,12 +71,13 @@ def test_functions_taking_a_packet_are_those_whose_prototype_says_so(vmlinux: Bt
     assert set(vmlinux.functions_taking("struct sk_buff *")) == by_prototype
 
 
+@pytest.mark.host_only  # a busy machine's emulated seconds say nothing
 def test_reading_the_kernels_types_is_quick() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     btf = Btf.vmlinux()
     btf.functions_taking("struct sk_buff *")
     btf.tracepoint_prototype("kfree_skb")
-    assert time.perf_counter() - start < 10  # generous: emulated machines are 20 times slower
+    assert time.process_time() - start < 3
 
 
 def test_the_modules_types_continue_the_kernels(vmlinux: Btf) -> None:
