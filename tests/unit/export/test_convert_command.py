@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 from decimal import Decimal
@@ -271,6 +272,30 @@ def test_filters_and_damage(kind: str, tmp_path: Path, capfd: pytest.CaptureFixt
         assert len([item for item in trace_of(out) if item["ph"] != "M"]) == 2
     else:
         assert len(rows_of(out)) == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [("sort", "arrow"), ("sort", "json"), *(("convert", kind) for kind in ("arrow", "json", "parquet"))],
+)
+def test_the_last_journey_before_the_damage(command: str, kind: str, tmp_path: Path) -> None:
+    rows = [
+        event(
+            n,
+            skb_tracking={"orig_head": n // 3, "timestamp_ns": n // 3, "skb": 1},
+            journey={"id": n // 3, "index": n % 3, "clone": 0, "lost": 0} if command == "convert" else None,
+        )
+        for n in range(9)
+    ]
+    facts = dataclasses.replace(FACTS, order="journey" if command == "convert" else "time")
+    path, out = tmp_path / "cut.arrow", tmp_path / "out"
+    path.write_bytes(Path(write(path, rows[:8], rows[8:], facts=facts)).read_bytes()[:-60])
+    argv = {
+        "sort": [str(path), "-o", str(out), "--out-format", kind],
+        "convert": [str(path), str(out), "--to", kind],
+    }
+    assert main([command, *argv[command]]) == 2
+    assert [row["timestamp_ns"] for row in rows_of(out)] == list(range(8))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from fyke.errors import InputError
 from fyke.events.facts import Facts
 from fyke.events.output import Output
 from fyke.events.retis.events import event_of, json_text
@@ -87,7 +88,11 @@ class RetisWriter:
     ) -> None:
         if kind is None:
             self.close()
-        else:
+            return
+        try:
+            if issubclass(kind, InputError):  # what was read of a damaged file is written
+                self._end(self._open)
+        finally:
             self._output.close(whole=False)
 
     def _header(self, split_id: int | None) -> bytes:
