@@ -19,6 +19,7 @@ from fyke.events.merged import open_merged
 from fyke.events.schema import HEADER, arrow_schema, sections
 from fyke.events.store import EventWriter
 
+NAT = Path(__file__).parents[2] / "data" / "retis" / "nat-ping" / "events.json"
 BOOT = 1_795_554_606_879_830_795
 FACTS = Facts(version="0.1.0", cmdline="fyke collect -o", timestamp_ns=5, clock_monotonic_offset_ns=BOOT)
 
@@ -253,6 +254,17 @@ def test_commands_show_files_as_one(
     out = str(tmp_path / "sorted.arrow")
     assert main(["sort", a, b, "-o", out]) == 0
     assert shown(capfd, "print", out) == shown(capfd, "sort", one)
+
+
+def test_a_capture_made_of_a_recording_falls_on_its_events(tmp_path: Path) -> None:
+    nat, made = str(NAT), str(tmp_path / "a.pcapng")
+    assert main(["pcap", nat, "-o", made]) == 0
+    ours, theirs = (
+        [(r["timestamp_ns"], r["packet"]["data"]) for r in rows_of(p) if r["packet"]] for p in (nat, made)
+    )
+    merged = [(r["timestamp_ns"], r["packet"]["data"]) for r in rows_of(nat, made) if r["packet"]]
+    assert len(ours) == len(theirs) == 44
+    assert sorted(merged) == sorted(2 * ours)
 
 
 def test_whole_journeys_of_several_files(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
