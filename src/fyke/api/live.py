@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from fyke.capture.plan import Options, Plan
-    from fyke.capture.run import Run
     from fyke.capture.session import Session
     from fyke.capture.stopping import StopRequest
 
@@ -58,7 +57,6 @@ class Collection:
         self._command, self._stop_after = command, stop_after
         self._facts: Facts | None = None
         self._session: Session | None = None
-        self._run: Run | None = None
         self._stop: StopRequest | None = None
         self._batches: Generator[pa.RecordBatch, None, None] | None = None
         self._loss = Loss()
@@ -76,10 +74,10 @@ class Collection:
         self._session = Session(self.plan, self._kernel)
         self._stop = StopRequest()
         command = None if self._command is None else Command(self._command)
-        self._run = Run(
+        # Only the generator holds the run: when it ends, the map of counters goes that the run has mapped.
+        self._batches = Run(
             self._session, _nowhere, self._stop, command=command, live=True, stop_after=self._stop_after
-        )
-        self._batches = self._run.batches()
+        ).batches()
         return self
 
     def __exit__(
