@@ -25,6 +25,7 @@ COMMANDS = (
     "latency",
     "diff",
     "pcap",
+    "convert",
     "schema",
     "python",
     "sh-complete",
