@@ -30,7 +30,7 @@ from live.recording import kernel
 
 # For an emulated kernel, where loading takes seconds: each has something that the others don't.
 FEW = (
-    "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0 or icmp6",
+    "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0 or icmp6 or src host 10.0.0.1",
     "(ip[ip[0] & 15] & 7 = 4 or ip6[40 + (ip6[6] & 3):4] > 9) or portrange 53-443",
     "vlan 100 and (udp or ip6 net 2001:db8::/32) or mpls 1000 or len % 7 = 3",
     "not ether src 02:00:00:00:00:01 and (arp or tcp[(tcp[12] & 0xf0) >> 2:2] > 0x1703 or greater 300)",
@@ -98,7 +98,8 @@ FARTHER = (
 )
 # What was checked on one way to a load, or of another offset, holds for that only.
 OTHERWISE = (
-    "(tcp[13] & 2 = 0 and tcp[30] = 1 or tcp[22] = 0xee) or ip[len - 40] = 0xee or ip[len - 14] = 0xee"
+    "len > 46 and ip[34] = 1 or ip[30] = 0xee"
+    " or (tcp[13] & 2 = 0 and tcp[30] = 1 or tcp[22] = 0xee) or ip[len - 40] = 0xee or ip[len - 14] = 0xee"
 )
 
 

@@ -192,10 +192,10 @@ def test_packets_that_a_filter_could_not_judge_are_told(
     assert play(script, "-o", "x.arrow", "-c", "skb", "-p", "ip_rcv", "-p", RX, "-f", "ether[0] = 1") == 0
     said = capsys.readouterr().err.splitlines()
     assert said[-2:] == [
-        "warning: 4 packet(s) did not pass because what the filter looks at is not in the packet's linear area "
-        "(by probe: ip_rcv 4)",
-        "warning: 4 packet(s) did not pass because the filter looks at link-layer headers, and they have none yet "
-        "(by probe: net:netif_receive_skb 4)",
+        "warning: 4 packet(s) did not pass because what the filter looks at is not in the packet's linear "
+        "area (by probe: ip_rcv 4)",
+        "warning: 4 packet(s) did not pass because the filter looks at link-layer headers, and they have "
+        "none yet (by probe: net:netif_receive_skb 4)",
     ]
 
 
