@@ -35,6 +35,7 @@ class Encoder:
         self._codec = codec
         self._all = tuple(range(len(schema)))
         self._apart = codec is not None and all(_is_plain(field.type) for field in schema)
+        self._buffers = [_buffer_counts(field.type) for field in schema] if self._apart else []
         self._streams: dict[tuple[int, ...], _Stream] = {}
         self._nulls: dict[int, list[_Column]] = {}
 
@@ -45,7 +46,8 @@ class Encoder:
         if not self._apart or not filled or len(filled) == len(self._all):
             return self._encoded(self._all, batch)
         columns = [column.cut(rows) for column in self._null_columns(-(-rows // _ROWS) * _ROWS)]
-        own = _columns(self._encoded(filled, batch.select(list(filled))), batch.schema, filled)
+        message = self._encoded(filled, batch.select(list(filled)))
+        own = _columns(message, [self._buffers[i] for i in filled])
         for place, column in zip(filled, own, strict=True):
             columns[place] = column
         return _message(rows, columns, _CODECS[self._codec.name])
@@ -59,7 +61,7 @@ class Encoder:
                 self._nulls.clear()
             schema = pa.schema([field.with_nullable(True) for field in self._schema])
             batch = pa.RecordBatch.from_arrays([pa.nulls(rows, f.type) for f in schema], schema=schema)
-            self._nulls[rows] = _columns(_Stream(schema, self._codec).encoded(batch), schema, self._all)
+            self._nulls[rows] = _columns(_Stream(schema, self._codec).encoded(batch), self._buffers)
         return self._nulls[rows]
 
     def _encoded(self, which: tuple[int, ...], batch: pa.RecordBatch) -> bytes:
@@ -128,15 +130,13 @@ class _Column:
         return moved
 
 
-def _columns(message: bytes, schema: pa.Schema, which: tuple[int, ...]) -> list[_Column]:
-    """Take apart the message of a batch that has these columns of a schema."""
+def _columns(message: bytes, counts: list[list[int]]) -> list[_Column]:
+    """Take apart the message of a batch. counts: `_buffer_counts` of each of its columns."""
     nodes, buffers, body = parts(message)
     found = []
     node = buffer = 0
-    for place in which:
-        node_end, buffer_end = node, buffer
-        for own in _buffer_counts(schema.field(place).type):
-            node_end, buffer_end = node_end + 1, buffer_end + own
+    for own in counts:
+        node_end, buffer_end = node + len(own), buffer + sum(own)
         start = int(buffers[buffer, 0])
         end = int(buffers[buffer_end, 0]) if buffer_end < len(buffers) else len(body)
         column = _Column(nodes[node:node_end], buffers[buffer:buffer_end], body[start:end])
