@@ -30,7 +30,8 @@ from fyke.journeys import order
 from fyke.journeys.order import ROW_BYTES
 from fyke.journeys.spool import Rereading, Spool, spool_folder
 
-CHUNK_ROWS = 16_384
+# pyarrow makes a compressor for each buffer of a batch: in small batches that takes longer than its work.
+CHUNK_ROWS = 32_768
 # What the query may hold in memory before DuckDB goes to disk, in bytes; it takes some 500 an event.
 MEMORY_LIMIT = min(512 << 20, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
 # Says for each row of a batch whether it is chosen.
