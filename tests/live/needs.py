@@ -9,7 +9,7 @@ from pathlib import Path
 from subprocess import CalledProcessError
 from typing import TYPE_CHECKING
 
-from live.topology import TUNNELS, bridged, slow_queue, tunnel, two_ns, vlan
+from live.topology import TUNNELS, bridged, nft, slow_queue, tunnel, two_ns, vlan
 
 if TYPE_CHECKING:
     from fyke.kernel.features import Features
@@ -68,8 +68,16 @@ def _veth_gro() -> str:
     return "" if there else "veth has no GRO without XDP"
 
 
+def _ftp_helper() -> str:
+    rules = 'table ip t { ct helper ftp { type "ftp" protocol tcp; }; }'
+    with suppress(CalledProcessError), two_ns() as pair, nft(pair.a.ns, rules):
+        return ""
+    return "conntrack has no FTP helper (CONFIG_NF_CONNTRACK_FTP)"
+
+
 _OWN: dict[str, Callable[[], str]] = {
     "bridge_module": _bridge_module,
+    "ftp_helper": _ftp_helper,
     "tbf": _tbf,
     "veth_gro": _veth_gro,
     "vlan": _vlan,

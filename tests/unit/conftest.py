@@ -12,4 +12,4 @@ settings.register_profile(
     "fyke", max_examples=50, deadline=None, suppress_health_check=(HealthCheck.too_slow,)
 )
 settings.load_profile("fyke")
-sys.path += [str(Path(__file__).parent / layer) for layer in ("kernel", "capture")]
+sys.path += [str(Path(__file__).parent / layer) for layer in ("kernel", "capture", "events")]

@@ -90,7 +90,8 @@ class Decoder:
         if column.type == "bool":
             values = values != 0
         mask = None if column.null_if is None else values == column.null_if
-        return pa.array(values, mask=mask).cast(kind)
+        # Where -1 means "not there" the struct's member is wider than the column.
+        return pa.array(values, mask=mask).cast(kind, safe=False)
 
     def _labelled(
         self, section: str, column: Column, values: npt.NDArray[Any], label: Callable[[Any], Any]

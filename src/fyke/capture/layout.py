@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,16 +88,17 @@ def _members(btf: Btf, struct: str) -> dict[str, tuple[str, int]]:
     """Return member -> (NumPy format, offset); nested structs are flattened as `outer.inner`."""
     type_id = btf.find("struct", struct)
     assert type_id is not None, f"struct {struct} is not in the object's BTF"
-    members: dict[str, tuple[str, int]] = {}
+    return dict(_flat(btf, type_id, "", 0))
+
+
+def _flat(btf: Btf, type_id: int, prefix: str, start: int) -> Iterator[tuple[str, tuple[str, int]]]:
     for member in btf.members(type_id):
         resolved = btf.resolve(member.type_id)
+        name, offset = prefix + member.name, start + member.offset
         if btf.kind(resolved) == STRUCT:
-            for inner in btf.members(resolved):
-                name = f"{member.name}.{inner.name}"
-                members[name] = (_format(btf, inner.type_id), member.offset + inner.offset)
+            yield from _flat(btf, resolved, f"{name}.", offset)
         else:
-            members[member.name] = (_format(btf, member.type_id), member.offset)
-    return members
+            yield name, (_format(btf, member.type_id), offset)
 
 
 def _format(btf: Btf, type_id: int) -> str:

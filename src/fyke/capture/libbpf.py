@@ -126,7 +126,7 @@ class Log:
         libc = ct.CDLL(None)
         vsnprintf = libc.vsnprintf
         vsnprintf.argtypes = (ct.c_char_p, _SIZE, _STR, _PTR)
-        buffer = ct.create_string_buffer(1 << 16)
+        buffer = ct.create_string_buffer(1 << 24)
 
         def keep(level: int, fmt: bytes, arguments: int) -> int:
             if level <= _INFO:

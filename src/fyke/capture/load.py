@@ -24,6 +24,7 @@ from fyke.capture.slots import fill_slots
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import RunError, Unsupported
 from fyke.kernel.btf import Btf
+from fyke.kernel.machine import tick_ns
 
 # mechanism -> its entry program
 PROGRAMS = {
@@ -152,6 +153,7 @@ class Loaded:
         put("verify_identity", "?", plan.verify_identity)
         put("any_stack", "?", plan.any_stack)
         put("has_drop_reasons", "?", kernel.has_type("enum", "skb_drop_reason"))
+        put("tick_ns", "I", tick_ns())
         put("raw_tracepoint_cookie", "?", self.cookie["raw_tracepoint"])
         put("kprobe_cookie", "?", self.cookie["kprobe"])
         filters, code = plan.filters, self._filters

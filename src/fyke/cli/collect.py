@@ -33,7 +33,7 @@ DUMP_STAGES = ("cbpf", "ebpf", "fields")
 OPTIONS = (
     Option(
         ("-c", "--collectors"),
-        "what to collect: auto (all that work here), or some of skb-tracking, skb-drop, skb, ns, dev; "
+        "what to collect: auto (all that work here), or some of skb-tracking, skb-drop, skb, ns, dev, ct; "
         "those named must work (default: auto)",
         {"metavar": "LIST", "action": "append"},
     ),

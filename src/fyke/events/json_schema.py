@@ -6,9 +6,11 @@ Sections that only Retis has are allowed, and so is what later versions add.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from fyke.events.column import Column, Section
+from fyke.events.retis import connections
 from fyke.events.retis.mapping import BYTES, MAPPED, OWN, Mapped
 from fyke.events.schema import sections
 
@@ -24,6 +26,7 @@ def event_schema() -> Schema:
     event = _object("One event, as it is in a line of a file.", {"common": _common()}, ["common"])
     for mapped in MAPPED:
         _place(event, mapped)
+    event["properties"][connections.CT] = _connections()
     own = {section.name: _own(section) for section in sections()}
     event["properties"] |= {
         "tracking": _tracking(),
@@ -52,6 +55,38 @@ def _place(event: Schema, mapped: Mapped) -> None:
     properties = {key: _value(mapped.section, columns[column]) for key, column in mapped.keys}
     required = [key for key, _ in mapped.keys if key not in mapped.optional]
     node["properties"][name] = _object(section.doc, properties, required)
+
+
+def _connections() -> Schema:
+    """Return the schema of Retis' nested section of connections."""
+    ours = next(s for s in sections() if s.name == connections.CT)
+    columns = {c.name: c for c in ours.columns}
+
+    def values(pairs: Iterable[tuple[str, str]]) -> Schema:
+        return {key: _value(ours.name, columns[column]) for key, column in pairs}
+
+    def side(way: str) -> Schema:
+        protocols = {
+            name: _object(
+                "", values((key, f"{way}_{column}") for key, column in fields), [k for k, _ in fields]
+            )
+            for name, fields in connections.FIELDS.items()
+        }
+        version = {"type": "string", "enum": list(connections.VERSIONS)}
+        ip = {**values((end, f"{way}_{end}") for end in ("src", "dst")), connections.VERSION: version}
+        parts = {
+            "ip": _object("Addresses.", ip, list(ip)),
+            "proto": {**_object("One protocol.", protocols), "minProperties": 1, "maxProperties": 1},
+        }
+        return _object("A tuple.", parts, list(parts))
+
+    labels = _object("Labels.", values(connections.LABELS), [key for key, _ in connections.LABELS])
+    own = {way: side(way) for way in connections.SIDES} | values(connections.PLAIN) | {"labels": labels}
+    needed = [*connections.SIDES, *(key for key, _ in connections.PLAIN if key not in connections.OPTIONAL)]
+    parent = {**_object("The connection that it belongs to.", own, needed), "type": ["object", "null"]}
+    return _object(
+        ours.doc, {"state": _value(ours.name, columns["state"]), **own, "parent": parent}, ["state", *needed]
+    )
 
 
 def _own(section: Section) -> Schema:

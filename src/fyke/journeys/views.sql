@@ -36,7 +36,9 @@ SELECT
     skb_dataref,
     skb_gso,
     netns,
-    dev
+    dev,
+    ct,
+    ct_parent
 FROM recorded
 WHERE gap IS NULL AND closing IS NULL;
 

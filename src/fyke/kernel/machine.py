@@ -11,6 +11,7 @@ from pathlib import Path
 TIME_OFFSETS = Path("/proc/self/timens_offsets")
 POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
 ONLINE_CPUS = Path("/sys/devices/system/cpu/online")
+CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; Python has no name for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ def kernel_clock_ns() -> int:
     In a time namespace (time_namespaces(7)) ours is another.
     """
     return time.monotonic_ns() - _namespace_offset_ns()
+
+
+def tick_ns() -> int:
+    """Return how long a tick of the kernel takes (jiffies; CONFIG_HZ): the coarse clocks count in ticks."""
+    return round(time.clock_getres(CLOCK_MONOTONIC_COARSE) * 1_000_000_000)
 
 
 @cache

@@ -76,6 +76,7 @@ class _Types:
         self.kinds = {INT: w.int("int", signed=True), FLAG: w.int("bool", 1)}
         for name, struct in ((SKB, "sk_buff"), (DEV, "net_device"), (NET, "net"), (NAPI, "napi_struct")):
             self.kinds[name] = w.pointer(w.struct(struct, 8))
+        w.struct("nf_conn", 8)
         self.kinds[REASON] = self.kinds[INT]
         if reasons:
             self.kinds[REASON] = w.enum("skb_drop_reason", ("SKB_NOT_DROPPED_YET", 0), ("SKB_CONSUMED", 1))

@@ -12,8 +12,8 @@ from fyke.errors import FykeError
 from fyke.kernel.view import LiveKernel
 
 RX, TX, DROP, CONSUME = "net:netif_receive_skb", "net:net_dev_start_xmit", "skb:kfree_skb", "skb:consume_skb"
-COLLECTORS = ["skb-tracking", "skb-drop", "skb", "ns", "dev"]
-USUAL = {"skb_tracking", "packet", "vlan_accel", "netns", "dev"}
+COLLECTORS = ["skb-tracking", "skb-drop", "skb", "ns", "dev", "ct"]
+USUAL = {"skb_tracking", "packet", "vlan_accel", "netns", "dev", "ct", "ct_parent"}
 NO_GSO = "skb-tracking: can't see which packet GSO segments were cut from"
 
 

@@ -19,8 +19,10 @@ from fyke.kernel.btf import Btf
 
 SOURCES = Path(fyke.__file__).parent
 OBJECT = SOURCES / "bpf" / "objects" / f"fyke.{platform.machine()}.bpf.o"
-_STRUCT = re.compile(r"^struct (record|counters|probe|section_\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
-_MEMBER = re.compile(r"^\t(__[us]\d+|char) (\w+)(\[\d*\])?;", re.MULTILINE)
+_STRUCT = re.compile(
+    r"^struct (record|counters|probe|ct_ends|section_\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL
+)
+_MEMBER = re.compile(r"^\t(__[us]\d+|char|struct \w+) (\w+)(\[\d*\])?;", re.MULTILINE)
 _ENUM = re.compile(r"^enum (section_id|probe_flags|exit_id) \{\n(.*?)^\};", re.MULTILINE | re.DOTALL)
 _ENUMERATOR = re.compile(r"^\t(\w+)(?:\s*=\s*1 << (\d+))?,", re.MULTILINE)
 
@@ -57,23 +59,36 @@ def headers_btf() -> Btf:
         for size in (1, 2, 4, 8)
     }
     types["char"] = w.int("char", 1, signed=True)
+    sizes = {spelled: (size, size) for spelled in types for size in [_size(spelled)]}
     for name, body in _STRUCT.findall(text):
-        _struct(w, types, name, _MEMBER.findall(body))
+        _struct(w, types, sizes, name, _MEMBER.findall(body))
     return Btf.parse(w.blob())
 
 
-def _struct(w: BtfWriter, types: dict[str, int], name: str, members: list[tuple[str, str, str]]) -> None:
+def _size(spelled: str) -> int:
+    return 1 if spelled == "char" else int(spelled[3:]) // 8
+
+
+def _struct(
+    w: BtfWriter,
+    types: dict[str, int],
+    sizes: dict[str, tuple[int, int]],
+    name: str,
+    members: list[tuple[str, str, str]],
+) -> None:
+    """Lay out a struct. types, sizes: what is known so far, by its name in C: BTF id; size and alignment."""
     offset, align, laid = 0, 1, []
     for spelled, member, brackets in members:
-        size, count, type_id = 1 if spelled == "char" else int(spelled[3:]) // 8, 1, types[spelled]
+        (size, aligned), count, type_id = sizes[spelled], 1, types[spelled]
         if brackets:
             count = int(brackets[1:-1] or 0)
             type_id = w.add("array", words=(type_id, types["__u32"], count))
-        offset += -offset % size
+        offset += -offset % aligned
         laid.append((member, type_id, 8 * offset))
         offset += size * count
-        align = max(align, size)
-    w.struct(name, offset + -offset % align, *laid)
+        align = max(align, aligned)
+    size = offset + -offset % align
+    types[f"struct {name}"], sizes[f"struct {name}"] = w.struct(name, size, *laid), (size, align)
 
 
 def records(layout: RecordLayout, rows: list[dict[str, Any]], fill: int = 0) -> npt.NDArray[np.uint8]:

@@ -252,7 +252,10 @@ def _cell(record: bytes, section: str, column: Column) -> Any:
         return name_from_bytes(value)
     if column.type == "bool":
         return bool(value)
-    return None if column.null_if is not None and value == column.null_if else value
+    if column.null_if is not None and value == column.null_if:
+        return None
+    width = schema.arrow_type(column).bit_width
+    return value % 2**width if column.type.startswith("u") else value
 
 
 def _value(record: bytes, dtype: np.dtype, name: str, at: int) -> Any:  # type: ignore[type-arg]

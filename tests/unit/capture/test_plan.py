@@ -73,7 +73,7 @@ def test_reasons_of_subsystems_are_drop_reasons(subsystem: str) -> None:
 def test_unknown_collectors_are_named() -> None:
     error = refused(collectors=("skb", "skb-dropp"))
     assert error.message == "unknown collector 'skb-dropp'"
-    assert error.hint == "collectors: auto, skb-tracking, skb-drop, skb, ns, dev"
+    assert error.hint == "collectors: auto, skb-tracking, skb-drop, skb, ns, dev, ct"
 
 
 def test_a_typing_mistake_is_found_before_the_kernel_is_asked() -> None:
@@ -118,7 +118,7 @@ def test_a_collector_that_cannot_work_fails_when_named_and_is_left_out_of_auto(
 
     monkeypatch.setattr(module, "COLLECTORS", tuple(map(lame, module.COLLECTORS)))
     plan = planned()
-    assert [c.name for c in plan.collectors] == ["skb-tracking", "skb-drop", "skb", "ns"]
+    assert [c.name for c in plan.collectors] == ["skb-tracking", "skb-drop", "skb", "ns", "ct"]
     assert plan.notes == ("dev is off: no netdev",)
     assert "dev" not in plan.sections
     error = refused(collectors=("auto", "dev"))
@@ -146,7 +146,7 @@ def test_a_probe_that_gives_nothing_is_refused_by_name_with_the_reason() -> None
     error = refused(probes=("ip_rcv", "ip_select"))
     assert isinstance(error, UsageError)
     assert error.message == (
-        "no enabled collector (skb-tracking, skb-drop, skb, ns, dev) can take anything from ip_select: "
+        "no enabled collector (skb-tracking, skb-drop, skb, ns, dev, ct) can take anything from ip_select: "
         "its arguments are (int, int)"
     )
     assert "struct sk_buff *" in error.hint

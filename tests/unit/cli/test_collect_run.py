@@ -53,7 +53,7 @@ def test_events_go_into_a_file(
     assert [r["timestamp_ns"] for r in rows if r["gap"] is None and r["closing"] is None] == [1, 2, 3]
     assert [r["gap"]["count"] for r in rows if r["gap"]] == [3]
     assert rows[-1]["closing"]["events"] == 3
-    assert facts.collectors == ("skb-tracking", "skb-drop", "skb", "ns", "dev")
+    assert facts.collectors == ("skb-tracking", "skb-drop", "skb", "ns", "dev", "ct")
     assert facts.probes[0] == {"symbol": "ip_rcv", "probe_type": "kprobe_multi", "asked": ["ip_rcv"]}
     assert facts.clock_monotonic_offset_ns > 0
     assert script.closed
@@ -61,7 +61,7 @@ def test_events_go_into_a_file(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "Collector(s) started: skb-tracking, skb-drop, skb, ns, dev; 3 probe(s) attached",
+        "Collector(s) started: skb-tracking, skb-drop, skb, ns, dev, ct; 3 probe(s) attached",
         "warning: 3 events lost: the buffer is full; make it larger with --buffer, or ask for less",
         "3 event(s) written; 4 lost (recursion 1, ring_full 3; by probe: ip_rcv 3); 1 of 3 probe(s) hit; "
         "never hit: net:netif_receive_skb, skb:kfree_skb",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+from connection_samples import tracked
 from hypothesis import strategies as st
 
 from fyke.events.column import Column
@@ -85,4 +86,4 @@ def rows(draw: st.DrawFn, *, journeys: bool = False) -> dict[str, Any]:
             continue
         columns = {c.name: st.none() | _values(c) for c in section.columns}
         row[section.name] = draw(st.none() | st.fixed_dictionaries(columns))
-    return row
+    return row | draw(tracked()) if draw(st.booleans()) else row

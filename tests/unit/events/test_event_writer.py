@@ -218,9 +218,9 @@ def test_a_batch_larger_than_the_limit_is_cut(tmp_path: Path) -> None:
     noise = [
         packet_row(n, packet={"len": 900, "capture_len": 900, "data": os.urandom(900)}) for n in range(64)
     ]
-    with EventWriter(str(tmp_path / "out"), FACTS, limit_bytes=20_000) as writer:
+    with EventWriter(str(tmp_path / "out"), FACTS, limit_bytes=24_000) as writer:
         writer.write(batch_of(noise))
-    assert max(map(os.path.getsize, writer.paths)) <= 20_000
+    assert max(map(os.path.getsize, writer.paths)) <= 24_000
     source = open_events(writer.paths[0] + "..")
     assert [row for batch in source.batches() for row in batch.to_pylist()] == batch_of(noise).to_pylist()
 

@@ -78,7 +78,7 @@ def test_files_of_retis(sample: Path) -> None:
 
 EXTRA = {  # sections that aren't ours, and one that Retis has at another place in old files
     **EVENT,
-    "ct": {"state": "new", "zone": [{"id": 1.5}, {"id": -7}, {}], "orig": {"ip": {"src": "10.0.0.1"}}},
+    "ovs": {"state": "new", "zone": [{"id": 1.5}, {"id": -7}, {}], "orig": {"ip": {"src": "10.0.0.1"}}},
     "skb": {"dev": {"name": "a", "ifindex": 1}, "meta": EVENT["skb"]["meta"]},
 }
 OWN = {
@@ -90,9 +90,26 @@ OWN = {
         "later": {"a": 1},
     },
 }
+CONNECTION = {
+    "zone_id": 5,
+    "zone_dir": "Default",
+    "orig": {
+        "ip": {"src": "10.0.0.1", "dst": "10.0.0.2", "version": "v4"},
+        "proto": {"tcp": {"sport": 4000, "dport": 80}},
+    },
+    "reply": {
+        "ip": {"src": "10.0.0.2", "dst": "10.0.0.1", "version": "v4"},
+        "proto": {"tcp": {"sport": 80, "dport": 4000}},
+    },
+    "proto_state": "SYN_SENT",
+    "mark": 7,
+    "labels": {"hi": 1, "lo": 2},
+    "ct_status": 8,
+}
+TRACKED = {**EVENT, "ct": {"state": "new", **CONNECTION, "parent": CONNECTION}}
 SHORT = {"common": {"timestamp": 1}}
 GAP = {**SHORT, "fyke": {"gap": {"since_ns": 5, "cause": "ring_full", "count": 12}, "dev": None}}
-EVENTS = (EVENT, EXTRA, OWN, SHORT, GAP, {**EVENT, "kernel": {"symbol": "", "stack_trace": []}})
+EVENTS = (EVENT, EXTRA, OWN, TRACKED, SHORT, GAP, {**EVENT, "kernel": {"symbol": "", "stack_trace": []}})
 
 # What a place in a line may be replaced with: numbers at the limits, all that JSON has and hasn't.
 NUMBERS = [

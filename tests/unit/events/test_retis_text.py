@@ -23,6 +23,7 @@ from retis_samples import DATA
 from fyke.collectors.formatting import Style
 from fyke.events.escape import name_to_bytes, printable
 from fyke.events.reader import open_events
+from fyke.events.retis.connections import section_of
 from fyke.events.retis.mapping import MAPPED, NAMES
 from fyke.events.retis.write import RetisWriter
 from fyke.render.text import EventText
@@ -71,9 +72,27 @@ def _no_blank(text: str) -> str:
     return re.sub(r"\n *(?=\n|$)", "", text)
 
 
+def _connections(row: Row) -> Row:
+    """Leave what Retis can hold of a connection."""
+    values, parent = (
+        row[name] and {c: v for c, v in row[name].items() if v is not None} for name in ("ct", "ct_parent")
+    )
+    if values is None:
+        return {**row, "ct_parent": None}
+    section, _, left = section_of(values, parent)
+    if section is None:
+        return {**row, "ct": None, "ct_parent": None}
+    return row if parent is None or left != parent else {**row, "ct_parent": None}
+
+
 _PARENT = ("parent_orig_head", "parent_timestamp_ns")
 DIFFERENCES = (
     Difference("gaps and the end of a collection are ours alone", _without("gap", "closing")),
+    Difference("Retis refuses connections that it can't hold: they are in our words only", _connections),
+    Difference(
+        "a connection without a zone doesn't end with a blank",
+        theirs=lambda text: re.sub(r"(?m)(reply \[[^]]*\]) (?= |\]?$)", r"\1", text),
+    ),
     Difference("so is the parent", _without_columns("skb_tracking", *_PARENT)),
     Difference("Retis refuses a section that isn't whole: it is in our words only", _whole_sections),
     Difference(

@@ -67,9 +67,9 @@ def _split_run(path: Path, batches: int, limit: int) -> EventWriter:
 
 def test_stale_files_of_an_earlier_run_are_removed_and_named(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = _split_run(out, 6, 14_000)
+    first = _split_run(out, 6, 26_000)
     assert len(first.paths) > 3
-    second = _split_run(out, 1, 14_000)
+    second = _split_run(out, 1, 26_000)
     assert second.paths == [f"{out}.0"]
     assert second.removed == first.paths[1:]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.0"]
@@ -77,11 +77,11 @@ def test_stale_files_of_an_earlier_run_are_removed_and_named(tmp_path: Path) -> 
 
 def test_only_our_own_files_are_removed(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    _split_run(out, 6, 14_000)
+    _split_run(out, 6, 26_000)
     (tmp_path / "out.1").write_text("my notes")
     (tmp_path / "out.20240101").write_text("more notes")
     (tmp_path / "out.2").rename(tmp_path / "out.3")  # its facts say 2
-    removed = _split_run(out, 1, 14_000).removed
+    removed = _split_run(out, 1, 26_000).removed
     assert "my notes" in (tmp_path / "out.1").read_text()
     assert (tmp_path / "out.20240101").exists()
     assert f"{out}.3" not in removed
@@ -91,5 +91,5 @@ def test_only_our_own_files_are_removed(tmp_path: Path) -> None:
 def test_a_file_that_is_not_ours_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "out.1").write_text("my notes")
     with pytest.raises(UsageError, match=r"out\.1 is in the way"):
-        _split_run(tmp_path / "out", 6, 14_000)
+        _split_run(tmp_path / "out", 6, 26_000)
     assert (tmp_path / "out.1").read_text() == "my notes"

@@ -12,6 +12,7 @@
 #include "collectors/skb/skb.bpf.h"
 #include "collectors/ns/ns.bpf.h"
 #include "collectors/dev/dev.bpf.h"
+#include "collectors/ct/ct.bpf.h"
 
 /* One ring a CPU: a shared one collapses under many writers. Created by user space, with the size asked for. */
 struct {
@@ -52,6 +53,13 @@ static __always_inline __u32 collect(struct context *c, const struct tracked *t,
 	COLLECT(skb_gso);
 	COLLECT(netns);
 	COLLECT(dev);
+	if (section_at[SECTION_ct]) {
+		struct nf_conn *parent = NULL;
+
+		COLLECT(ct, &parent);
+		COLLECT(ct_parent, parent);
+		view_skb_again(c); /* they took its place */
+	}
 	return present;
 }
 

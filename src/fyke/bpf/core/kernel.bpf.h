@@ -73,6 +73,7 @@ struct sk_buff {
 	__u32 end;
 	unsigned char *head;
 	unsigned char *data;
+	unsigned long _nfct; /* CONFIG_NF_CONNTRACK */
 	refcount_t users;
 } __kernel_struct;
 

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fyke.events.escape import name_from_bytes, name_to_bytes
+from fyke.events.retis import connections
 from fyke.events.retis.mapping import BYTES, MAPPED, NAMES, OWN, PROBE_TYPES, Mapped
 
 if TYPE_CHECKING:
@@ -33,11 +34,30 @@ def event_of(row: dict[str, Any]) -> Json:
             _place(event, mapped.path, section)
         if section is None or left:
             own[mapped.section] = left
+    if rest.get(connections.CT) is not None:
+        _connections(event, own, rest)
     for name, values in rest.items():
         own[name] = _plain(values)
     if own:
         event[OWN] = own
     return event
+
+
+def _connections(event: Json, own: Json, rest: Json) -> None:
+    """Move the columns of ct and ct_parent to where they belong."""
+    names = (connections.CT, connections.PARENT)
+    values, parent = (_present(rest.pop(name, None)) for name in names)
+    assert values is not None
+    section, *left = connections.section_of(values, parent)
+    if section is not None:
+        event[connections.CT] = section
+    for name, columns in zip(names, left, strict=True):
+        if columns or (columns is not None and section is None):
+            own[name] = columns
+
+
+def _present(values: Json | None) -> Json | None:
+    return None if values is None else {c: value for c, value in values.items() if value is not None}
 
 
 def event_in_series(row: dict[str, Any], tracking: Any) -> Json:

@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 
 import pyarrow as pa
 
+from fyke.events.retis.bad_event import BadEvent
 from fyke.events.retis.mapping import STARTUP
-from fyke.events.retis.rows import BadEvent, Row, row_of
+from fyke.events.retis.rows import Row, row_of
 from fyke.events.retis.versions import Fix
 
 

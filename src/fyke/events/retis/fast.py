@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fyke.events.retis.connections import Known
 from fyke.events.retis.exact import Converter
 from fyke.events.retis.lines import Block, Places
 from fyke.events.retis.scan import Flags, Numbers, whole_numbers
@@ -182,7 +183,8 @@ def _number_columns(shape: Shape) -> npt.NDArray[np.int64]:
     """Return the column of each number of a shape."""
     columns = np.full(len(shape.numbers), NO_COLUMN, np.int64)
     for key, place in shape.columns.items():
-        if (column := NUMBERS.places.get(key)) is not None:
+        column = NUMBERS.places.get(key)
+        if column is not None and not isinstance(place, Known):
             columns[place] = column
     return columns
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fyke.events.column import Column
+from fyke.events.retis import connections
 from fyke.events.retis.events import event_in_series, event_of, json_text, name_in_json, rows_of
 from fyke.events.retis.lines import Places
 from fyke.events.retis.mapping import NAMES, PROBE_TYPES
@@ -28,8 +29,12 @@ Key = tuple[str, str]  # a section and a column; of the header: "" and a column
 TRACKING_SKB, TRACKING_INDEX = ("tracking", "skb"), ("tracking", "idx")  # the place in Retis' series
 
 _FIRST = 10**30  # stands for the first value of a row: no column holds it
-_MARK = re.compile(r'"FYKE([0-9]{8})"|1[0-9]{22}([0-9]{8})')
+_MARK = re.compile(r'"FYKE:?([0-9]{8})"|1[0-9]{22}([0-9]{8})')
 _PROBE = ("kernel", "probe_type")
+_CONNECTIONS = (connections.CT, connections.PARENT)
+# What decides where other values go: these few themselves, and of these the family.
+SHAPING = {(c, name) for c in _CONNECTIONS for name in ("state", "protocol", "zone_dir")}
+ADDRESSES = {(c, f"{way}_{end}") for c in _CONNECTIONS for way in ("orig", "reply") for end in ("src", "dst")}
 _FOREIGN = sorted(PROBE_TYPES)
 
 
@@ -112,6 +117,7 @@ class _Values:
 
     there: key -> which rows have a value. exact: rows that must be written the exact way.
     probe: for each row 0, or which of the mechanisms that Retis doesn't know it has, from 1.
+    shaping: for each row the number of what decides where its other values go (SHAPING, and families).
     """
 
     def __init__(self, batch: pa.RecordBatch, series: Series | None) -> None:
@@ -123,6 +129,7 @@ class _Values:
         self._texts: dict[Key, pa.StringArray] = {}
         self.exact = np.full(rows, not batch.schema.equals(arrow_schema()))
         self.probe = np.zeros(rows, np.int64)
+        self.shaping: dict[Key, Places] = {}
         for column in HEADER:
             self._add(("", column.name), column, batch.column(column.name), None)
         for section in sections():
@@ -144,9 +151,23 @@ class _Values:
         self._arrays[key] = (column, array)
         if key in NAMES:
             self._texts[key] = self._distinct(key, array, _name)
+        elif key in SHAPING:
+            encoded = array.dictionary_encode()
+            if _MARK.search(json_text(encoded.dictionary.to_pylist())):  # somebody's idea of a state
+                self.exact[:] = True
+            self.shaping[key] = numbers_of(encoded.indices.cast(pa.int64()).fill_null(-1)) + 1
+        elif key in ADDRESSES:
+            encoded = array.dictionary_encode()
+            families = [int(connections.is_version_6(name)) for name in encoded.dictionary.to_pylist()]
+            found = pa.array(families, pa.int64()).take(encoded.indices)
+            self.shaping[key] = numbers_of(found.fill_null(0))
         elif key == _PROBE:
             codes = pc.index_in(array, pa.array(_FOREIGN))
             self.probe = numbers_of(codes.cast(pa.int64()).fill_null(-1)) + 1
+
+    def value(self, key: Key, place: int) -> Any:
+        """Return the value itself of a row."""
+        return self._arrays[key][1][place].as_py()
 
     def text(self, key: Key) -> pa.StringArray:
         """Return a column's values as JSON."""
@@ -197,10 +218,11 @@ def _groups(table: _Values) -> tuple[list[_Pattern | None], list[Places]]:
         return [], []
     flags = [f for f in (*table.there.values(), *table.present.values()) if not f.all()]
     codes = table.probe
-    for flag in flags:
-        codes = codes * 2 + flag
-        if codes.max() >= 1 << 60:
+    for number in (*flags, *table.shaping.values()):
+        width = int(number.max()) + 1
+        if int(codes.max()) >= (1 << 62) // width:
             codes = np.unique(codes, return_inverse=True)[1]
+        codes = codes * width + number
     codes = np.where(table.exact, -1, codes)
     order = np.argsort(codes, kind="stable")
     _, firsts = np.unique(codes[order], return_index=True)
@@ -217,8 +239,10 @@ def _pattern(table: _Values, place: int) -> _Pattern:
             continue
         if key == _PROBE and table.probe[place]:
             value: Any = _FOREIGN[table.probe[place] - 1]
+        elif key in SHAPING:
+            value = table.value(key, place)
         else:
-            value = _mark(key, len(keys))
+            value = _mark(key, len(keys), version_6=key in ADDRESSES and bool(table.shaping[key][place]))
             keys.append(key)
         if key[0]:
             row[key[0]][key[1]] = value
@@ -247,10 +271,12 @@ _TYPES = {
 }
 
 
-def _mark(key: Key, number: int) -> Any:
+def _mark(key: Key, number: int, *, version_6: bool) -> Any:
     """Return what stands for a value: `_MARK` finds it in JSON, whatever the exact way does with it."""
     if _TYPES[key] == "binary":
         return binascii.a2b_base64(f"FYKE{number:08}")
+    if version_6:
+        return f"FYKE:{number:08}"
     return f"FYKE{number:08}" if _TYPES[key] == "string" else _FIRST + number
 
 

@@ -17,12 +17,12 @@ from fyke.errors import InputError
 from fyke.events.escape import printable
 from fyke.events.recognise import RETIS_JSON
 from fyke.events.retis import lines
+from fyke.events.retis.bad_event import BadEvent
 from fyke.events.retis.exact import Converter, parse
 from fyke.events.retis.fast import LEAST_EVENTS, FastReader
 from fyke.events.retis.lines import Block
 from fyke.events.retis.mapping import STARTUP
 from fyke.events.retis.rest import Rest, merged
-from fyke.events.retis.rows import BadEvent
 from fyke.events.retis.startup import RETIS_VERSION, facts_of
 from fyke.events.retis.versions import fixes
 from fyke.events.schema import arrow_schema

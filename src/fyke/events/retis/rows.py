@@ -9,18 +9,16 @@ from functools import cache
 from typing import Any
 
 from fyke.events.escape import name_from_bytes
+from fyke.events.retis import connections
+from fyke.events.retis.bad_event import BadEvent
 from fyke.events.retis.mapping import BYTES, COMMON_KEYS, HANDLED, LISTS, MAPPED, NAMES, OWN, Mapped
 from fyke.events.schema import sections
 
-_TOP = HANDLED | {m.path[0] for m in MAPPED}
+_TOP = HANDLED | {connections.CT} | {m.path[0] for m in MAPPED}
 _KEYS = {m.section: frozenset(key for key, _ in m.keys) for m in MAPPED}
 _SKB = frozenset(m.path[1] for m in MAPPED if m.path[0] == "skb")
 
 Row = dict[str, Any]
-
-
-class BadEvent(ValueError):
-    """An event isn't as it should be; str() says what is wrong with it."""
 
 
 def row_of(event: Any, unknown: Counter[str]) -> Row:
@@ -38,6 +36,9 @@ def row_of(event: Any, unknown: Counter[str]) -> Row:
         section = _find(event, mapped.path)
         if section is not None:
             row[mapped.section] = _section(mapped, section, unknown)
+    if event.get(connections.CT) is not None:
+        values, parent = connections.columns_of(event[connections.CT], unknown)
+        row |= {connections.CT: values, connections.PARENT: parent}
     if OWN in event:
         _overlay(row, _object(event[OWN], OWN), unknown)
     _count_unknown(event, unknown)
@@ -115,7 +116,9 @@ def _overlay(row: Row, own: dict[str, Any], unknown: Counter[str]) -> None:
         if values is None:  # said to be null, where it would be derived otherwise
             row[section] = None
             continue
-        target = row.setdefault(section, {})
+        target = row.get(section)
+        if target is None:
+            target = row[section] = {}
         for column, value in _object(values, f"{OWN}.{section}").items():
             if column in columns:
                 where = (section, column)

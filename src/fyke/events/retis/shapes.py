@@ -20,9 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fyke.events.column import Column
+from fyke.events.retis import connections
+from fyke.events.retis.bad_event import BadEvent
 from fyke.events.retis.exact import Converter, Fraction, is_startup, no_number
 from fyke.events.retis.lines import Block, Places
-from fyke.events.retis.rows import BadEvent, Row
+from fyke.events.retis.rows import Row
 from fyke.events.schema import HEADER, sections
 
 MAX_LENGTH = 1 << 16  # bytes of an event that a shape is learned from
@@ -31,6 +33,7 @@ TRACKING_INDEX = ("tracking", "idx")  # stands among the columns for an event's 
 # A string with what tells a key; a number; a word. In JSON, in a line without backslashes.
 _TOKEN = re.compile(rb'"[^"]*"([ \t]*:)?|-?[0-9][-+.0-9eE]*|true|false|null')
 _WHOLE = re.compile(rb"0|[1-9][0-9]{0,19}")
+_FAMILY = f'"{connections.VERSION}"'.encode()  # its value says what others mean
 _FIRST = 1 << 80  # stands for the first number of a line: no column holds it
 
 Key = tuple[str, str]  # a section and a column; of the header: "" and a column
@@ -157,10 +160,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _values(line: bytes) -> list[_Value | None]:
     """Return the scalars of a line in order; None for one that is part of the shape."""
     values: list[_Value | None] = []
+    key = b""
     for match in _TOKEN.finditer(line):
         token = match[0]
         if token.startswith(b'"'):
-            if match[1] is None:
+            if match[1] is not None:
+                key = token
+            elif key.startswith(_FAMILY):
+                values.append(None)
+            else:
                 values.append(_Value(match.start() + 1, match.end() - 1, is_number=False))
         elif _WHOLE.fullmatch(token):
             values.append(_Value(match.start(), match.end(), is_number=True))
@@ -204,7 +212,7 @@ def _placed(value: Any, column: Column, slots: list[_Value]) -> Any:
 
 
 def _place(value: Any, kind: str, slots: list[_Value]) -> Any:
-    """Return the place of a numbered value among the numbers or strings; or the value if it is a bool.
+    """Return the place of a numbered value among the numbers or strings; or a value that is always the same.
 
     Raises Unfit when a column of this type doesn't take it, or nobody knows what it is.
     """
@@ -212,6 +220,8 @@ def _place(value: Any, kind: str, slots: list[_Value]) -> Any:
         if isinstance(value, bool):
             return value
         raise Unfit
+    if isinstance(value, connections.Known):
+        return value
     if kind == "binary" and isinstance(value, bytes):
         value = base64.b64encode(value).decode()
     number = -1

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fyke.events.nulls import nulls
+from fyke.events.retis.connections import Known
 from fyke.events.retis.lines import Block, Places
 from fyke.events.retis.scan import Flags, Numbers, bitmap, decoded, packed, strings
 from fyke.events.retis.shapes import TRACKING_INDEX, Key, Shape
@@ -83,6 +84,9 @@ class Table:
             elif key in BOOLS:
                 self._bools[BOOLS[key], rows] = place
                 self._has_bool[BOOLS[key], rows] = True
+            elif isinstance(place, Known):
+                self._numbers[NUMBERS.places[key], rows] = place
+                self._has_number[NUMBERS.places[key], rows] = True
             elif key in STRINGS:
                 self._starts[STRINGS[key], rows] = starts[:, place]
                 self._ends[STRINGS[key], rows] = ends[:, place]

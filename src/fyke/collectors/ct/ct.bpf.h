@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Which connection does conntrack take the packet for, and in which state is it?
+ */
+#pragma once
+
+#include <bpf/bpf_endian.h>
+
+#include "core/context.bpf.h"
+
+/* Of the UAPI, or as include/linux/skbuff.h has it since v2.6. */
+#define NFCT_INFOMASK 7UL
+#define IP_CT_UNTRACKED 7
+#define UNKNOWN 0xffffffffU
+#define IPS_CONFIRMED (1UL << 3)
+#define IPS_TEMPLATE (1UL << 11)
+#define CT_TCP 6
+#define CT_ICMP 1
+#define CT_UDP 17
+#define CT_DCCP 33
+#define CT_GRE 47
+#define CT_ICMPV6 58
+#define CT_SCTP 132
+#define CT_UDPLITE 136
+
+/* The family is part of it, so that the bytes alone say which address it is. */
+struct ct_address {
+	__u32 family; /* NFPROTO_*: 2 is IPv4, 10 is IPv6 */
+	__u32 words[4];
+};
+
+/* What stands for ports; -1: the protocol has no such thing. */
+struct ct_ends {
+	__s32 sport; /* of GRE: the key */
+	__s32 dport;
+	__s32 icmp_id;
+	__s16 icmp_type;
+	__s16 icmp_code;
+};
+
+/* -1, or all bits set: it is not known of this packet, or not in this kernel. */
+struct section_ct {
+	char orig_src[20]; /* struct ct_address */
+	char orig_dst[20];
+	char reply_src[20];
+	char reply_dst[20];
+	struct ct_ends orig;
+	struct ct_ends reply;
+	__s64 mark;
+	__s64 orig_vtag; /* of SCTP */
+	__s64 reply_vtag;
+	__u64 labels_low;
+	__u64 labels_high;
+	__s32 zone_id;
+	__u32 status;	   /* enum ip_conntrack_status */
+	__u32 timeout_ms;  /* until the connection is forgotten */
+	__s16 protocol;	   /* IPPROTO_* */
+	__u16 proto_state; /* protocol << 8 | enum tcp_conntrack or sctp_conntrack; 0: it has none */
+	__u8 zone_dir;	   /* bit 0: original, bit 1: reply; 255: it has none */
+	__u8 state;	   /* enum ip_conntrack_info */
+	__u8 pad[6];
+};
+
+struct section_ct_parent {
+	struct section_ct ct;
+};
+
+KEEP_TYPE(struct, section_ct);
+KEEP_TYPE(struct, section_ct_parent);
+
+struct nf_conntrack_zone {
+	__u16 id;
+	__u8 flags;
+	__u8 dir;
+} __kernel_struct;
+
+union nf_inet_addr {
+	__u32 all[4];
+};
+
+union nf_conntrack_man_proto {
+	__be16 all;
+};
+
+struct nf_conntrack_man {
+	union nf_inet_addr u3;
+	union nf_conntrack_man_proto u;
+	__u16 l3num;
+} __kernel_struct;
+
+struct nf_conntrack_tuple {
+	struct nf_conntrack_man src;
+	struct {
+		union nf_inet_addr u3;
+		union {
+			__be16 all;
+		} u;
+		__u8 protonum;
+	} dst;
+} __kernel_struct;
+
+struct nf_conntrack_tuple_hash {
+	struct nf_conntrack_tuple tuple;
+} __kernel_struct;
+
+struct nf_ct_ext {
+	__u8 offset[9]; /* from its own beginning, by enum nf_ct_ext_id */
+} __kernel_struct;
+
+enum nf_ct_ext_id {
+	NF_CT_EXT_LABELS = 7,
+};
+
+struct ip_ct_tcp {
+	__u8 state;
+} __kernel_struct;
+
+enum sctp_conntrack {
+	SCTP_CONNTRACK_NONE,
+};
+
+struct ip_ct_sctp {
+	enum sctp_conntrack state;
+	__be32 vtag[2];
+} __kernel_struct;
+
+union nf_conntrack_proto {
+	struct ip_ct_tcp tcp;
+	struct ip_ct_sctp sctp;
+} __kernel_struct;
+
+struct nf_conn {
+	__u32 timeout;
+	struct nf_conntrack_zone zone;
+	struct nf_conntrack_tuple_hash tuplehash[2];
+	unsigned long status;
+	struct nf_conn *master;
+	__u32 mark;
+	struct nf_ct_ext *ext;
+	union nf_conntrack_proto proto;
+} __kernel_struct;
+
+const volatile __u32 tick_ns = 4000000; /* of jiffies */
+
+/* A member of a connection, from the copy of its first bytes where they hold it. The copy, as a load through
+ * bpf_rdonly_cast() would need a type of the kernel itself, and where conntrack is a module it may be the module's. */
+#define conn_read(conn, copy, member)                                                                        \
+	({                                                                                                   \
+		typeof((conn)->member) __value;                                                              \
+		if (bpf_core_field_offset(struct nf_conn, member) + sizeof(__value) <= sizeof(copy))         \
+			__value = ((struct nf_conn *)(copy))->member;                                        \
+		else                                                                                         \
+			bpf_probe_read_kernel(&__value, sizeof(__value), &(conn)->member);                   \
+		__value;                                                                                     \
+	})
+
+static __always_inline void put_address(char *to, __u32 family, const union nf_inet_addr *from)
+{
+	struct ct_address *a = (void *)to;
+
+	a->family = family;
+	a->words[0] = from->all[0];
+	a->words[1] = from->all[1];
+	a->words[2] = from->all[2];
+	a->words[3] = from->all[3];
+}
+
+static __always_inline void put_ends(struct ct_ends *ends, int protocol, __u16 from, __u16 to)
+{
+	*ends = (struct ct_ends){ -1, -1, -1, -1, -1 };
+	switch (protocol) {
+	case CT_ICMP:
+	case CT_ICMPV6:
+		ends->icmp_id = bpf_ntohs(from);
+		ends->icmp_type = bpf_ntohs(to) >> 8;
+		ends->icmp_code = bpf_ntohs(to) & 0xff;
+		break;
+	case CT_TCP:
+	case CT_UDP:
+	case CT_DCCP:
+	case CT_GRE:
+	case CT_SCTP:
+	case CT_UDPLITE:
+		ends->sport = bpf_ntohs(from);
+		ends->dport = bpf_ntohs(to);
+	}
+}
+
+static __always_inline void put_protocol_state(struct section_ct *s, struct nf_conn *conn)
+{
+	s->proto_state = 0;
+	s->orig_vtag = s->reply_vtag = -1;
+	if (s->protocol == CT_TCP) {
+		__u8 state;
+
+		bpf_probe_read_kernel(&state, sizeof(state), &conn->proto.tcp.state);
+		s->proto_state = CT_TCP << 8 | state;
+	} else if (s->protocol == CT_SCTP) {
+		struct ip_ct_sctp *sctp = &conn->proto.sctp;
+		__be32 vtag[2];
+		__u32 state;
+
+		bpf_probe_read_kernel(&state, sizeof(state), &sctp->state);
+		bpf_probe_read_kernel(vtag, sizeof(vtag), &sctp->vtag);
+		s->proto_state = CT_SCTP << 8 | (state & 0xff);
+		s->orig_vtag = bpf_ntohl(vtag[0]);
+		s->reply_vtag = bpf_ntohl(vtag[1]);
+	}
+}
+
+static __always_inline void put_labels(struct section_ct *s, struct nf_ct_ext *ext)
+{
+	__u64 labels[2] = {};
+	__u8 at = 0;
+
+	if (bpf_core_enum_value_exists(enum nf_ct_ext_id, NF_CT_EXT_LABELS) && is_kernel_address(ext)) {
+		bpf_probe_read_kernel(&at, sizeof(at),
+				      &ext->offset[bpf_core_enum_value(enum nf_ct_ext_id, NF_CT_EXT_LABELS)]);
+		if (at)
+			bpf_probe_read_kernel(labels, sizeof(labels), (void *)ext + at);
+	}
+	s->labels_low = labels[0];
+	s->labels_high = labels[1];
+}
+
+/* Before a connection is confirmed its timeout is a duration. */
+static __always_inline __u32 timeout_ms(__u32 timeout, unsigned long status)
+{
+	__s32 left = status & IPS_CONFIRMED ? timeout - (__u32)bpf_jiffies64() : timeout;
+	__u64 ms = left > 0 ? (__u64)left * tick_ns / 1000000 : 0;
+
+	return ms < UNKNOWN ? ms : UNKNOWN - 1;
+}
+
+/* What is known of a packet that conntrack doesn't look at. */
+static __always_inline void put_nothing(struct section_ct *s)
+{
+	__builtin_memset(s, 0, sizeof(*s));
+	put_ends(&s->orig, 0, 0, 0);
+	put_ends(&s->reply, 0, 0, 0);
+	s->protocol = s->zone_id = -1;
+	s->status = s->timeout_ms = UNKNOWN;
+	s->mark = s->orig_vtag = s->reply_vtag = -1;
+	s->zone_dir = 0xff;
+	s->state = IP_CT_UNTRACKED;
+}
+
+/* Fill a section from a connection; its first bytes are in c->skb_copy afterwards. False: it isn't a whole one. */
+static __noinline bool put_connection(struct context *c, struct nf_conn *conn, struct section_ct *s)
+{
+	__u32 size = bpf_core_type_size(struct nf_conn);
+	struct nf_conntrack_tuple *orig, *reply;
+	struct nf_conn *view = (void *)c->skb_copy;
+	unsigned long status;
+	__u16 family;
+
+	if (size > sizeof(c->skb_copy))
+		size = sizeof(c->skb_copy);
+	if (bpf_probe_read_kernel(c->skb_copy, size, conn))
+		return false;
+	status = view->status;
+	if (status & IPS_TEMPLATE)
+		return false;
+	orig = &view->tuplehash[0].tuple;
+	reply = &view->tuplehash[1].tuple;
+	family = orig->src.l3num;
+	s->protocol = orig->dst.protonum;
+	put_address(s->orig_src, family, &orig->src.u3);
+	put_address(s->orig_dst, family, &orig->dst.u3);
+	put_address(s->reply_src, family, &reply->src.u3);
+	put_address(s->reply_dst, family, &reply->dst.u3);
+	put_ends(&s->orig, s->protocol, orig->src.u.all, orig->dst.u.all);
+	put_ends(&s->reply, s->protocol, reply->src.u.all, reply->dst.u.all);
+	s->status = status;
+	s->timeout_ms = timeout_ms(view->timeout, status);
+	/* CONFIG_NF_CONNTRACK_ZONES and _MARK. */
+	s->zone_id = bpf_core_field_exists(conn->zone) ? view->zone.id : 0;
+	s->zone_dir = bpf_core_field_exists(conn->zone) ? view->zone.dir : 3;
+	s->mark = bpf_core_field_exists(conn->mark) ? conn_read(conn, c->skb_copy, mark) : -1;
+	put_labels(s, conn_read(conn, c->skb_copy, ext));
+	put_protocol_state(s, conn);
+	return true;
+}
+
+/* parent: the connection that this one was expected by (FTP's data by its control), NULL without one. */
+static __always_inline bool collect_ct(struct context *c, struct nf_conn **parent, struct section_ct *s)
+{
+	struct sk_buff *skb = c->skb;
+	struct nf_conn *conn;
+	unsigned long nfct;
+
+	if (!skb || !bpf_core_field_exists(skb->_nfct))
+		return false;
+	nfct = kread(skb, _nfct);
+	conn = (void *)(nfct & ~NFCT_INFOMASK);
+	if (!is_kernel_address(conn)) {
+		put_nothing(s);
+		return nfct == IP_CT_UNTRACKED;
+	}
+	if (!put_connection(c, conn, s))
+		return false;
+	s->state = nfct & NFCT_INFOMASK;
+	*parent = conn_read(conn, c->skb_copy, master);
+	return true;
+}
+
+static __always_inline bool collect_ct_parent(struct context *c, struct nf_conn *parent,
+					      struct section_ct_parent *s)
+{
+	return is_kernel_address(parent) && put_connection(c, parent, &s->ct);
+}
