@@ -7,12 +7,12 @@ import struct
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from bench.collecting import TRACEPOINTS, collecting
 from bench.report import Line, median, spread
-from bench.wire import Wire, wire
+from bench.wire import Wire, conntrack, wire
 from fyke.kernel import syscall_bpf
 from fyke.kernel.syscalls import number_of, syscall
 
@@ -36,6 +36,8 @@ FILTERED = {
     "-f, accepted, not tracked": ("-c", "skb,dev,ns", "-f", "udp dst port 9"),
     "-m, rejected": (*_ALL, "-m", "sk_buff.mark == 7"),
 }
+# Conntrack on in the sender's namespace: at one of the two tracepoints packets have a connection.
+TRACKED = {f"{ISSUE}, conntrack on": _ALL, f"{ISSUE}+ct": ("-c", "skb,skb-tracking,dev,ns,ct")}
 AIMS = {ISSUE: 12, REJECTED: 4}  # times an empty program
 _BPF_ENABLE_STATS = 32
 
@@ -59,12 +61,13 @@ def measure(*, quick: bool) -> Iterator[Line]:
     empty: list[float] = []
     with statistics_on(), wire() as net, tempfile.TemporaryDirectory(prefix="fyke-bench-") as folder:
         for _ in range(rounds):
-            for name, options in (COLLECTIONS | FILTERED).items():
+            for name, options in (COLLECTIONS | FILTERED | TRACKED).items():
                 if quick and name not in AIMS:
                     continue
                 before = _empty_ns(net, packets)
                 empty.append(before)
-                costs[name].append(_cost(net, packets, Path(folder), options, before))
+                with conntrack(net.a) if name in TRACKED else nullcontext():
+                    costs[name].append(_cost(net, packets, Path(folder), options, before))
     yield Line("empty program, per run", median(empty), "ns", note=spread(empty))
     for name, found in costs.items():
         per_run, per_event = ([getattr(c, key) for c in found] for key in ("per_run", "per_event"))

@@ -87,7 +87,7 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     named = [(parse_probe(text), text) for text in options.probes]  # before the kernel is asked anything
     parsed = parse_filters(options.filters)
     collectors, notes = _choose_collectors(options, kernel)
-    sections = _choose_sections(options, collectors)
+    sections = _choose_sections(options, collectors, kernel)
     filters = plan_filters(parsed, kernel)
     probes = ProbeSet(kernel, collectors, sections, stack=options.stack, roots=filters.roots)
     if not named and set(options.collectors) == {"auto"}:
@@ -165,14 +165,13 @@ def _choose_collectors(options: Options, kernel: Kernel) -> tuple[tuple[Collecto
     return tuple(chosen), notes
 
 
-def _choose_sections(options: Options, collectors: tuple[Collector, ...]) -> tuple[str, ...]:
+def _choose_sections(options: Options, collectors: tuple[Collector, ...], kernel: Kernel) -> tuple[str, ...]:
     optional = {section: word for c in COLLECTORS for word, section in c.optional_sections}
     words = set(options.skb_sections)
     if "all" in words:
         words |= set(optional.values())
-    return tuple(
-        s.name for c in collectors for s in c.sections if s.name not in optional or optional[s.name] in words
-    )
+    off = {name for name, word in optional.items() if word not in words}
+    return tuple(s.name for c in collectors for s in c.sections if s.name not in off | c.left_out(kernel))
 
 
 __all__ = ["ARGUMENTS", "Kernel", "Options", "Plan", "PlannedProbe", "default_buffer_bytes", "make_plan"]

@@ -20,6 +20,7 @@ class Collector:
     takes: kernel argument types from any one of which it can take data, as BTF spells them.
     probes: probes it adds by itself, in `-p` syntax.
     unavailable: says why it can't work on this kernel (a sentence), or None when it can.
+    left_out: names the sections that would only take room here, as what they tell of isn't there.
     notes: sentences to tell the user at the start, about what this kernel doesn't give.
     options: values of `--skb-sections` and the like that turn single sections on; a section not
     named here is always on when the collector is.
@@ -30,5 +31,6 @@ class Collector:
     takes: tuple[str, ...]
     probes: tuple[str, ...] = ()
     unavailable: Callable[[KernelView], str | None] = lambda _kernel: None
+    left_out: Callable[[KernelView], frozenset[str]] = lambda _kernel: frozenset()
     notes: Callable[[KernelView], tuple[str, ...]] = lambda _kernel: ()
     optional_sections: tuple[tuple[str, str], ...] = ()

@@ -17,5 +17,8 @@ class KernelView(Protocol):
     def has_tracepoint(self, name: str) -> bool:
         """Say whether a tracepoint (bare name) exists."""
 
+    def has_module(self, name: str) -> bool:
+        """Say whether a module that has parameters is loaded, or built in."""
+
     def enum(self, name: str) -> dict[int, str]:
         """Return value -> enumerator of an enum, empty when there is none."""

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 TIME_OFFSETS = Path("/proc/self/timens_offsets")
+MODULES = Path("/sys/module")
 POSSIBLE_CPUS = Path("/sys/devices/system/cpu/possible")
 ONLINE_CPUS = Path("/sys/devices/system/cpu/online")
 CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; Python has no name for it
@@ -35,6 +36,11 @@ def kernel_clock_ns() -> int:
     In a time namespace (time_namespaces(7)) ours is another.
     """
     return time.monotonic_ns() - _namespace_offset_ns()
+
+
+def has_module(name: str) -> bool:
+    """Say whether a module is loaded; or built in, if it has parameters."""
+    return (MODULES / name).exists()
 
 
 def tick_ns() -> int:

@@ -18,6 +18,7 @@ from fyke.kernel import tracepoints
 from fyke.kernel.btf import Btf, Prototype
 from fyke.kernel.features import Features
 from fyke.kernel.kallsyms import Kallsyms
+from fyke.kernel.machine import has_module
 
 _T = TypeVar("_T")
 
@@ -32,6 +33,7 @@ class Sources:
     events: Callable[[], frozenset[str]] = tracepoints.available_events
     functions: Callable[[], dict[str, str]] = tracepoints.available_filter_functions
     blacklist: Callable[[], frozenset[str]] = tracepoints.kprobe_blacklist
+    has_module: Callable[[str], bool] = has_module
 
 
 class LiveKernel:
@@ -54,6 +56,10 @@ class LiveKernel:
     def has_tracepoint(self, name: str) -> bool:
         """Say whether a tracepoint (bare name) exists."""
         return self._tracepoint_btf(name) is not None
+
+    def has_module(self, name: str) -> bool:
+        """Say whether a module that has parameters is loaded, or built in."""
+        return self._sources.has_module(name)
 
     def enum(self, name: str) -> dict[int, str]:
         """Return value -> enumerator of an enum of the kernel or a loaded module; empty without it."""

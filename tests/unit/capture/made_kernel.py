@@ -102,6 +102,7 @@ def made_kernel(
     reasons: bool = True,
     tracefs: bool = True,
     more: dict[str, tuple[str, ...]] | None = None,
+    modules: Iterable[str] = ("nf_conntrack_ftp",),
 ) -> LiveKernel:
     """Return a kernel. without: functions it lacks; tracefs: whether it lists events and functions."""
     functions = {n: kinds for n, kinds in (FUNCTIONS | (more or {})).items() if n not in set(without)}
@@ -127,6 +128,7 @@ def made_kernel(
             events=_read(frozenset({*TRACEPOINTS, *MODULE_TRACEPOINTS}) if tracefs else None),
             functions=_read(dict.fromkeys([*functions, *MODULE_FUNCTIONS, NO_BTF], "") if tracefs else None),
             blacklist=lambda: frozenset(),
+            has_module=lambda name: name in modules,
         )
     )
     kernel.features = GivenFeatures(features)

@@ -102,6 +102,11 @@ def test_skb_sections(words: tuple[str, ...], sections: set[str]) -> None:
     assert asked(plan)[RX].sections == USUAL | sections
 
 
+def test_without_helpers_no_connection_has_a_parent() -> None:
+    assert "ct_parent" in planned().sections
+    assert "ct_parent" not in planned(made_kernel(modules=())).sections
+
+
 def test_a_collector_that_cannot_work_fails_when_named_and_is_left_out_of_auto(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,13 +1,27 @@
 """ct: the connection that conntrack takes a packet for.
 
 Its state, tuples of both directions (after NAT they differ by more than the direction), the state of TCP and
-SCTP, zone, mark, labels, status, the time left, and the connection that it belongs to (FTP). Packets that
-conntrack didn't see, or not yet, have none.
+SCTP, zone, mark, labels, status, the time left, and the connection that it belongs to (FTP's data to its
+control), where a helper of conntrack's is loaded when the collection begins. Packets that conntrack didn't see,
+or not yet, have none.
 """
 
 from fyke.collectors.api import SKB, Collector
 from fyke.collectors.ct.sections import CT, CT_PARENT
 from fyke.collectors.kernel_view import KernelView
+
+# Of the protocols whose connections bring others; without them the parent's section would double the records.
+HELPERS = (
+    *(
+        "nf_conntrack_amanda",
+        "nf_conntrack_ftp",
+        "nf_conntrack_h323",
+        "nf_conntrack_irc",
+        "nf_conntrack_sane",
+    ),
+    *("nf_conntrack_netbios_ns", "nf_conntrack_pptp", "nf_conntrack_sip", "nf_conntrack_snmp"),
+    "nf_conntrack_tftp",
+)
 
 
 def _unavailable(kernel: KernelView) -> str | None:
@@ -16,4 +30,10 @@ def _unavailable(kernel: KernelView) -> str | None:
     return "this kernel has no connection tracking (CONFIG_NF_CONNTRACK), or its module isn't loaded"
 
 
-COLLECTOR = Collector("ct", (CT, CT_PARENT), takes=(SKB,), unavailable=_unavailable)
+def _left_out(kernel: KernelView) -> frozenset[str]:
+    if any(kernel.has_module(name) for name in HELPERS):
+        return frozenset()
+    return frozenset({CT_PARENT.name})
+
+
+COLLECTOR = Collector("ct", (CT, CT_PARENT), takes=(SKB,), unavailable=_unavailable, left_out=_left_out)
