@@ -2,8 +2,8 @@
 
 Its state, tuples of both directions (after NAT they differ by more than the direction), the state of TCP and
 SCTP, zone, mark, labels, status, the time left, and the connection that it belongs to (FTP's data to its
-control), where a helper of conntrack's is loaded when the collection begins. Packets that conntrack didn't see,
-or not yet, have none.
+control), where a helper of conntrack's is loaded when the collection begins. Packets that conntrack didn't
+see, or not yet, have none.
 """
 
 from fyke.collectors.api import SKB, Collector
