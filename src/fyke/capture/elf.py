@@ -39,18 +39,37 @@ def section(image: bytes, name: str) -> Place:
     raise KeyError(name)
 
 
+def resize_function(image: bytearray, name: str, size: int) -> None:
+    """Have a function end before its end: what is behind it stays in the file, but is nobody's.
+
+    size: in bytes, not more than it has. KeyError when the object has no such function.
+    """
+    for at, found, place in _functions(image):
+        if found == name:
+            assert size <= place.size
+            struct.pack_into("<Q", image, at + _SYMBOL.size - 8, size)
+            return
+    raise KeyError(name)
+
+
 def functions(image: bytes) -> Iterator[tuple[str, Place]]:
     """Yield the name and place of each function."""
+    for _, name, place in _functions(image):
+        yield name, place
+
+
+def _functions(image: bytes | bytearray) -> Iterator[tuple[int, str, Place]]:
+    """Yield where each function's symbol is in the file, its name and place."""
     sections = _sections(image)
     symtab = next(s for s in sections if s.kind == _SYMTAB)
     names = sections[symtab.link].place.offset
     for at in range(symtab.place.offset, symtab.place.offset + symtab.place.size, _SYMBOL.size):
         name_at, info, _other, index, value, size = _SYMBOL.unpack_from(image, at)
         if info & 15 == _FUNCTION:
-            yield _string(image, names + name_at), Place(sections[index].place.offset + value, size)
+            yield at, _string(image, names + name_at), Place(sections[index].place.offset + value, size)
 
 
-def _sections(image: bytes) -> list[_Section]:
+def _sections(image: bytes | bytearray) -> list[_Section]:
     (table,) = struct.unpack_from("<Q", image, 0x28)
     (count,) = struct.unpack_from("<H", image, 0x3C)
     found = []
@@ -62,5 +81,5 @@ def _sections(image: bytes) -> list[_Section]:
     return found
 
 
-def _string(image: bytes, at: int) -> str:
+def _string(image: bytes | bytearray, at: int) -> str:
     return image[at : image.index(b"\0", at)].decode()

@@ -44,6 +44,15 @@ static __always_inline __u32 collect(struct context *c, const struct tracked *t,
 {
 	__u32 present = 0;
 
+	/* First, where the verifier knows least that may differ: it follows the long way through a connection once for
+	 * each state it comes with. */
+	if (section_at[SECTION_ct]) {
+		struct nf_conn *parent = NULL;
+
+		COLLECT(ct, &parent);
+		COLLECT(ct_parent, parent);
+		view_skb_again(c); /* they took its place */
+	}
 	COLLECT(skb_tracking, t);
 	COLLECT(skb_drop);
 	COLLECT(packet);
@@ -53,13 +62,6 @@ static __always_inline __u32 collect(struct context *c, const struct tracked *t,
 	COLLECT(skb_gso);
 	COLLECT(netns);
 	COLLECT(dev);
-	if (section_at[SECTION_ct]) {
-		struct nf_conn *parent = NULL;
-
-		COLLECT(ct, &parent);
-		COLLECT(ct_parent, parent);
-		view_skb_again(c); /* they took its place */
-	}
 	return present;
 }
 

@@ -165,25 +165,32 @@ static __always_inline void put_address(char *to, __u32 family, const union nf_i
 	a->words[3] = from->all[3];
 }
 
-static __always_inline void put_ends(struct ct_ends *ends, int protocol, __u16 from, __u16 to)
+/* Without branches: the verifier follows each way through one, and what comes after it again for each. */
+static __always_inline __u32 equal(__u32 one, __u32 other)
 {
-	*ends = (struct ct_ends){ -1, -1, -1, -1, -1 };
-	switch (protocol) {
-	case CT_ICMP:
-	case CT_ICMPV6:
-		ends->icmp_id = bpf_ntohs(from);
-		ends->icmp_type = bpf_ntohs(to) >> 8;
-		ends->icmp_code = bpf_ntohs(to) & 0xff;
-		break;
-	case CT_TCP:
-	case CT_UDP:
-	case CT_DCCP:
-	case CT_GRE:
-	case CT_SCTP:
-	case CT_UDPLITE:
-		ends->sport = bpf_ntohs(from);
-		ends->dport = bpf_ntohs(to);
-	}
+	return ((one ^ other) - 1) >> 31;
+}
+
+/* `value`, or -1 where `there` is 0. */
+static __always_inline __s32 if_there(__u32 there, __u32 value)
+{
+	return (value & -there) | (there - 1);
+}
+
+#define WITH_PORTS (1ULL << CT_TCP | 1ULL << CT_UDP | 1ULL << CT_DCCP | 1ULL << CT_GRE)
+
+static __always_inline void put_ends(struct ct_ends *ends, __u32 protocol, __be16 from, __be16 to)
+{
+	__u32 icmp = equal(protocol, CT_ICMP) | equal(protocol, CT_ICMPV6);
+	__u32 ports = (WITH_PORTS >> (protocol & 63) & equal(protocol >> 6, 0)) | equal(protocol, CT_SCTP) |
+		      equal(protocol, CT_UDPLITE);
+	__u16 source = bpf_ntohs(from), target = bpf_ntohs(to);
+
+	ends->sport = if_there(ports, source);
+	ends->dport = if_there(ports, target);
+	ends->icmp_id = if_there(icmp, source);
+	ends->icmp_type = if_there(icmp, target >> 8);
+	ends->icmp_code = if_there(icmp, target & 0xff);
 }
 
 static __always_inline void put_protocol_state(struct section_ct *s, struct nf_conn *conn)
@@ -236,8 +243,7 @@ static __always_inline __u32 timeout_ms(__u32 timeout, unsigned long status)
 static __always_inline void put_nothing(struct section_ct *s)
 {
 	__builtin_memset(s, 0, sizeof(*s));
-	put_ends(&s->orig, 0, 0, 0);
-	put_ends(&s->reply, 0, 0, 0);
+	s->orig = s->reply = (struct ct_ends){ -1, -1, -1, -1, -1 };
 	s->protocol = s->zone_id = -1;
 	s->status = s->timeout_ms = UNKNOWN;
 	s->mark = s->orig_vtag = s->reply_vtag = -1;
