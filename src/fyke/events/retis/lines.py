@@ -15,9 +15,10 @@ MAX_LINE = 64 << 20  # bytes; a Retis event takes some 600, a series is one pack
 
 Places = npt.NDArray[np.int64]
 
-_PAD = bytes(32)  # so that words can be read before the first byte and beyond the last
+PIECE = 32  # bytes; numpy needs as long to fetch eight from any place
+_PAD = bytes(PIECE)  # so that pieces can be read before the first byte and beyond the last
 _NEWLINE, _QUOTE, _BACKSLASH = b'\n"\\'
-_SPACE, _PRINTABLE = 0x20, 0x5F  # the first printable character, and how many there are (0x20 to 0x7e)
+_SPACE, _DELETE = 0x20, 0x7F  # the first printable character, and what comes after the last
 
 
 class LongLine(ValueError):
@@ -56,6 +57,13 @@ class Block:
         return np.ndarray((len(self.content) - 7,), np.dtype("<u8"), self.content, strides=(1,))
 
     @cached_property
+    def pieces(self) -> npt.NDArray[np.void]:
+        """The `PIECE` bytes that begin at each place."""
+        return np.ndarray(
+            (len(self.content) - PIECE + 1,), np.dtype((np.void, PIECE)), self.content, strides=(1,)
+        )
+
+    @cached_property
     def quotes(self) -> Places:
         """Where there are quotes."""
         return np.flatnonzero(self.bytes == _QUOTE)
@@ -85,14 +93,16 @@ def blocks(file: BinaryIO, first: int) -> Iterator[Block]:
 
 def _block(content: bytes, first: int) -> Block:
     inner = np.frombuffer(content, np.uint8)[len(_PAD) : -len(_PAD)]
-    odd = np.flatnonzero((inner - np.uint8(_SPACE)) >= _PRINTABLE)
-    is_end = inner[odd] == _NEWLINE
-    ends, odd = odd[is_end], odd[~is_end]
+    ends = np.flatnonzero(inner == _NEWLINE)
+    plain_text = content.isascii() and _BACKSLASH not in content and _DELETE not in content
+    if plain_text and np.count_nonzero(inner < _SPACE) == len(ends):
+        odd = ends[:0]
+    else:
+        odd = np.flatnonzero((inner < _SPACE) | (inner >= _DELETE) | (inner == _BACKSLASH))
+        odd = odd[inner[odd] != _NEWLINE]
     if inner[-1] != _NEWLINE:
         ends = np.append(ends, len(inner))
     starts = np.concatenate(([0], ends[:-1] + 1))
-    if _BACKSLASH in content:
-        odd = np.concatenate((odd, np.flatnonzero(inner == _BACKSLASH)))
     plain = np.ones(len(starts), np.bool_)
     plain[np.searchsorted(starts, odd, side="right") - 1] = False
     return Block(content, starts + len(_PAD), ends + len(_PAD), plain, first)

@@ -112,15 +112,16 @@ def _spans(content: bytes, starts: Places, ends: Places, there: Flags, kind: str
     """Return parts of `content` as an array: every second string between the places in order."""
     import pyarrow as pa
 
-    places = np.zeros(2 * len(starts) + 1, np.int64)
-    places[:-1:2], places[1::2] = np.where(there, starts, 0), np.where(there, ends, 0)
-    np.maximum.accumulate(places, out=places)
-    offsets = pa.py_buffer(places.astype(np.int32))
+    chosen = np.arange(0, 2 * len(starts), 2)
+    if not there.all():
+        starts, ends, chosen = starts[there], ends[there], np.maximum(2 * np.cumsum(there) - 2, 0)
+    places = np.zeros(2 * len(starts) + 1, np.int32)
+    places[:-1:2], places[1::2] = starts, ends
+    places[-1] = ends[-1] if len(ends) else 0
     pieces = pa.Array.from_buffers(
-        pa.type_for_alias(kind), len(places) - 1, [None, offsets, pa.py_buffer(content)]
+        pa.type_for_alias(kind), len(places) - 1, [None, pa.py_buffer(places), pa.py_buffer(content)]
     )
-    chosen = pa.py_buffer(np.arange(0, len(places) - 1, 2))
-    return pieces.take(pa.Array.from_buffers(pa.int64(), len(starts), [bitmap(there), chosen]))
+    return pieces.take(pa.Array.from_buffers(pa.int64(), len(there), [bitmap(there), pa.py_buffer(chosen)]))
 
 
 def bitmap(there: Flags) -> pa.Buffer | None:

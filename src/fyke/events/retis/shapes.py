@@ -23,7 +23,7 @@ from fyke.events.column import Column
 from fyke.events.retis import connections
 from fyke.events.retis.bad_event import BadEvent
 from fyke.events.retis.exact import Converter, Fraction, is_startup, no_number
-from fyke.events.retis.lines import Block, Places
+from fyke.events.retis.lines import PIECE, Block, Places
 from fyke.events.retis.rows import Row
 from fyke.events.schema import HEADER, sections
 
@@ -44,21 +44,24 @@ class Unfit(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
-    """Bytes of literals by eight, or less where `masks` says so. literals, offsets: where each word is."""
+class Pieces:
+    """Bytes of literals, at most `PIECE` at a time, each filled up with zeros.
+
+    literals, offsets: where each is. words: their bytes by eight, piece after piece. masks: which of these
+    bytes are a literal's.
+    """
 
     literals: Places
     offsets: Places
     words: npt.NDArray[np.uint64]
-    masks: npt.NDArray[np.uint64] | None = None
+    masks: npt.NDArray[np.uint64]
 
     def found(self, block: Block, begins: Places) -> npt.NDArray[np.bool_]:
         """Say for each event whether they are in it. begins: of its literals, none outside of the block."""
-        places = begins[:, self.literals]
+        places = begins.take(self.literals, axis=1)
         places += self.offsets
-        found = block.words[places]
-        if self.masks is not None:
-            found &= self.masks
+        found = block.pieces[places].view(np.dtype("<u8"))
+        found &= self.masks
         same: npt.NDArray[np.bool_] = (found == self.words).all(axis=1)
         return same
 
@@ -69,7 +72,7 @@ class Shape:
 
     quotes: how many quotes it has. anchors: which quote, from 0, is the first of each literal; offsets: bytes
     from the literal's begin to that quote. The last literal may have none: `anchors` then has one less.
-    whole, short: all bytes of the literals. some: a few of `whole`. numbers, strings: which values are what.
+    whole: all bytes of the literals. some: a few of them. numbers, strings: which values are what.
     columns: key -> the value's place in `numbers` or `strings` (of a list: places), or what is the same in
     all these events. sections: those that the event has. told_place: it says itself where in a journey
     it is, or that it is nowhere. unknown: sections of the event without a column.
@@ -79,9 +82,8 @@ class Shape:
     lengths: Places
     anchors: Places
     offsets: Places
-    some: Words
-    whole: Words
-    short: Words
+    some: Pieces
+    whole: Pieces
     numbers: Places
     strings: Places
     columns: dict[Key, Any]
@@ -100,9 +102,9 @@ class Shape:
         begins = self._begins(block, first_quotes, ends)
         same = (begins[:, 0] == starts) & (begins[:, -1] + self.lengths[-1] == ends)
         same &= (begins[:, :-1] + self.lengths[:-1] <= begins[:, 1:]).all(axis=1)
-        for words in (self.some, self.whole, self.short):  # some tell most others
+        for pieces in (self.some, self.whole):  # some tell most others
             here = begins if same.all() else begins[same]
-            same[same] = words.found(block, here)
+            same[same] = pieces.found(block, here)
         return same, begins if same.all() else begins[same]
 
     def _begins(self, block: Block, first_quotes: Places, ends: Places) -> Places:
@@ -246,16 +248,16 @@ def _shape(
         raise Unfit  # between two numbers of a list
     anchored = len(literals) if counts[-1] else len(literals) - 1
     anchors = np.cumsum([0, *counts])[:anchored]
-    whole = [(n, at, text[at : at + 8]) for n, text in enumerate(literals) for at in _eights(len(text))]
-    short = [(n, 0, text) for n, text in enumerate(literals) if 0 < len(text) < 8]
+    whole = [
+        (n, at, text[at : at + PIECE]) for n, text in enumerate(literals) for at in range(0, len(text), PIECE)
+    ]
     return Shape(
         quotes=sum(counts),
         lengths=np.array([len(literal) for literal in literals], np.int64),
         anchors=anchors.astype(np.int64),
         offsets=np.array([literal.index(b'"') for literal in literals[:anchored]], np.int64),
-        some=_words(whole[:: len(whole) // 5 + 1]),
-        whole=_words(whole),
-        short=_words(short),
+        some=_pieces(whole[:: len(whole) // 5 + 1]),
+        whole=_pieces(whole),
         numbers=np.array([n for n, slot in enumerate(slots) if slot.is_number], np.int64),
         strings=np.array([n for n, slot in enumerate(slots) if not slot.is_number], np.int64),
         columns=columns,
@@ -265,17 +267,13 @@ def _shape(
     )
 
 
-def _eights(length: int) -> list[int]:
-    """Return where words begin that cover a literal of at least eight bytes."""
-    return [*range(0, length - 8, 8), length - 8] if length >= 8 else []
-
-
-def _words(parts: list[tuple[int, int, bytes]]) -> Words:
-    """Return words. parts: literal, offset in it, bytes."""
-    masks = [(1 << 8 * len(word)) - 1 for _, _, word in parts]
-    return Words(
+def _pieces(parts: list[tuple[int, int, bytes]]) -> Pieces:
+    """Return pieces. parts: literal, offset in it, bytes."""
+    words = b"".join(text.ljust(PIECE, b"\0") for _, _, text in parts)
+    masks = b"".join((b"\xff" * len(text)).ljust(PIECE, b"\0") for _, _, text in parts)
+    return Pieces(
         literals=np.array([n for n, _, _ in parts], np.int64),
         offsets=np.array([at for _, at, _ in parts], np.int64),
-        words=np.array([int.from_bytes(word, "little") for _, _, word in parts], np.uint64),
-        masks=np.array(masks, np.uint64) if any(len(word) < 8 for _, _, word in parts) else None,
+        words=np.frombuffer(words, "<u8"),
+        masks=np.frombuffer(masks, "<u8"),
     )
