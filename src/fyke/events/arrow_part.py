@@ -14,12 +14,11 @@ from fyke.events.escape import printable
 from fyke.events.facts import Facts
 from fyke.events.frames import RECORD_BATCH, SCHEMA, Damaged, Frame, Frames
 from fyke.events.recognise import ARROW
-from fyke.events.schema import FACTS_KEY
+from fyke.events.schema import ALWAYS, FACTS_KEY
 from fyke.events.store import count_events
 
 # What pyarrow raises for bytes that aren't what they should be.
 _GARBLED = (pa.ArrowException, ValueError, TypeError, LookupError, MemoryError, OverflowError, OSError)
-_ALWAYS = ("timestamp_ns", "gap", "closing")  # tell what is an event, and where a collection ends
 
 
 class ArrowPart:
@@ -86,7 +85,7 @@ class ArrowPart:
 
     def _columns_wanted(self) -> list[tuple[int, int]]:
         """Return the place of each column that is wanted, and of its array among all of a batch."""
-        wanted = None if self._columns is None else {*self._columns, *_ALWAYS}
+        wanted = None if self._columns is None else {*self._columns, *ALWAYS}
         places, node = [], 0
         for i, field in enumerate(self._stored):
             if wanted is None or field.name in wanted:

@@ -15,7 +15,7 @@ from fyke.events.escape import printable
 from fyke.events.facts import Facts
 from fyke.events.frames import MAX_BODY
 from fyke.events.recognise import PARQUET
-from fyke.events.schema import FACTS_KEY
+from fyke.events.schema import ALWAYS, FACTS_KEY
 from fyke.events.store import count_events
 
 _ROWS = 16_384
@@ -56,8 +56,7 @@ class ParquetPart:
                 f"{path} is a Parquet file, but not of events: {why}",
                 "a file that wasn't written to its end can't be read",
             ) from error
-        always = ("timestamp_ns", "gap", "closing")
-        self._columns = None if columns is None else [n for n in stored.names if n in {*columns, *always}]
+        self._columns = None if columns is None else [n for n in stored.names if n in {*columns, *ALWAYS}]
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows with the columns of `schema`."""

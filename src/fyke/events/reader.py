@@ -289,6 +289,6 @@ def _part(path: str, file: BinaryIO, columns: Collection[str] | None) -> Part:
             return CapturePart(path, file)
         from fyke.events.retis.read import RetisPart
 
-        return RetisPart(path, file)
+        return RetisPart(path, file, columns)
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror}") from error

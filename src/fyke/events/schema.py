@@ -100,6 +100,8 @@ JOURNEY = Section(
     in_kernel=False,
 )
 
+# Read whoever asks for what: they tell what is an event, and where a collection ends.
+ALWAYS = ("timestamp_ns", "gap", "closing")
 FACTS_KEY = b"fyke"  # schema metadata: fyke.events.facts.Facts as JSON
 
 

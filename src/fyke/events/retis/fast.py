@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,10 +40,14 @@ class Events:
 
 
 class FastReader:
-    """Knows the shapes of one file, and learns new ones as they come. least: see LEAST_EVENTS."""
+    """Knows the shapes of one file, and learns new ones as they come.
 
-    def __init__(self, converter: Converter, least: int = LEAST_EVENTS) -> None:
+    wanted: see `Table`. least: see LEAST_EVENTS.
+    """
+
+    def __init__(self, converter: Converter, wanted: Collection[str], least: int = LEAST_EVENTS) -> None:
         self._converter = converter
+        self._wanted = wanted
         self._least = least
         self._shapes: dict[int, list[Shape]] = {}
 
@@ -53,7 +57,7 @@ class FastReader:
         parts = []
         for shape, these, begins in self._matches(block, events):
             parts.append(_Part(shape, these, begins))
-        return Found(block, events, parts, self._converter.sorted)
+        return Found(block, events, parts, self._converter.sorted, self._wanted)
 
     def _matches(self, block: Block, events: Events) -> Iterator[tuple[Shape, Places, Places]]:
         budget = _LEARN_IN_BLOCK
@@ -105,11 +109,14 @@ class _Part:
 class Found:
     """What was found in a block. lines: for each of its lines whether all its events were."""
 
-    def __init__(self, block: Block, events: Events, parts: list[_Part], is_sorted: bool) -> None:
+    def __init__(
+        self, block: Block, events: Events, parts: list[_Part], is_sorted: bool, wanted: Collection[str]
+    ) -> None:
         self._block = block
         self._events = events
         self._parts = parts
         self._sorted = is_sorted
+        self._wanted = wanted
         self._numbers, good = self._read_numbers()
         self.lines = np.zeros(len(block.starts), np.bool_)
         self.lines[events.lines] = True
@@ -162,7 +169,7 @@ class Found:
         """
         taken = self._taken
         rows = np.cumsum(taken) - 1
-        table = Table(self._block, int(taken.sum()))
+        table = Table(self._block, int(taken.sum()), self._wanted)
         event, column, values = self._numbers
         if not taken.all():
             there = taken[event]

@@ -7,7 +7,7 @@ Nearly all lines are read as arrays (`fast.py`); those that are unusual, rare or
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import BinaryIO, NoReturn
 
 import numpy as np
@@ -25,7 +25,7 @@ from fyke.events.retis.mapping import STARTUP
 from fyke.events.retis.rest import Rest, merged
 from fyke.events.retis.startup import RETIS_VERSION, facts_of
 from fyke.events.retis.versions import fixes
-from fyke.events.schema import arrow_schema
+from fyke.events.schema import ALWAYS, arrow_schema
 from fyke.events.store import count_events
 
 BATCH_ROWS = 50_000  # at most: a block of plausible events has some 14,000
@@ -34,13 +34,21 @@ BATCH_ROWS = 50_000  # at most: a block of plausible events has some 14,000
 class RetisPart:
     """One file. Raises InputError when it is no event file; `batches` raises it at the line of damage.
 
+    columns: what is wanted of it; of other columns most values are left null. Damage is found in them, too.
     least: how many events of a shape make it worth learning (see `fast.py`); a test may have its own opinion.
     """
 
     format = RETIS_JSON
     complete = True  # such a file has no end marker
 
-    def __init__(self, path: str, file: BinaryIO, *, least: int = LEAST_EVENTS) -> None:
+    def __init__(
+        self,
+        path: str,
+        file: BinaryIO,
+        columns: Collection[str] | None = None,
+        *,
+        least: int = LEAST_EVENTS,
+    ) -> None:
         self.path = path
         self.warnings: list[str] = []
         self.unknown_sections: Counter[str] = Counter()
@@ -67,7 +75,8 @@ class RetisPart:
             raise InputError(
                 f"{path} is not an event file: {why}", "files of Retis 1.5 and later can be read"
             ) from error
-        self._fast = FastReader(self._converter, least)
+        wanted = self.schema.names if columns is None else {*columns, *ALWAYS}
+        self._fast = FastReader(self._converter, wanted, least)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the events, batch by batch, in the columns of `schema`."""
