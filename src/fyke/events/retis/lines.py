@@ -93,13 +93,11 @@ def blocks(file: BinaryIO, first: int) -> Iterator[Block]:
 
 def _block(content: bytes, first: int) -> Block:
     inner = np.frombuffer(content, np.uint8)[len(_PAD) : -len(_PAD)]
-    ends = np.flatnonzero(inner == _NEWLINE)
-    plain_text = content.isascii() and _BACKSLASH not in content and _DELETE not in content
-    if plain_text and np.count_nonzero(inner < _SPACE) == len(ends):
-        odd = ends[:0]
-    else:
-        odd = np.flatnonzero((inner < _SPACE) | (inner >= _DELETE) | (inner == _BACKSLASH))
-        odd = odd[inner[odd] != _NEWLINE]
+    odd = np.flatnonzero(inner < _SPACE)
+    is_end = inner[odd] == _NEWLINE
+    ends, odd = odd[is_end], odd[~is_end]
+    if not content.isascii() or _DELETE in content or _BACKSLASH in content:
+        odd = np.concatenate((odd, np.flatnonzero((inner >= _DELETE) | (inner == _BACKSLASH))))
     if inner[-1] != _NEWLINE:
         ends = np.append(ends, len(inner))
     starts = np.concatenate(([0], ends[:-1] + 1))

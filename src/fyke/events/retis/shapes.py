@@ -25,6 +25,7 @@ from fyke.events.retis.bad_event import BadEvent
 from fyke.events.retis.exact import Converter, Fraction, is_startup, no_number
 from fyke.events.retis.lines import PIECE, Block, Places
 from fyke.events.retis.rows import Row
+from fyke.events.retis.scan import Flags
 from fyke.events.schema import HEADER, sections
 
 MAX_LENGTH = 1 << 16  # bytes of an event that a shape is learned from
@@ -56,14 +57,13 @@ class Pieces:
     words: npt.NDArray[np.uint64]
     masks: npt.NDArray[np.uint64]
 
-    def found(self, block: Block, begins: Places) -> npt.NDArray[np.bool_]:
+    def found(self, block: Block, begins: Places) -> Flags:
         """Say for each event whether they are in it. begins: of its literals, none outside of the block."""
         places = begins.take(self.literals, axis=1)
         places += self.offsets
         found = block.pieces[places].view(np.dtype("<u8"))
         found &= self.masks
-        same: npt.NDArray[np.bool_] = (found == self.words).all(axis=1)
-        return same
+        return _whole_rows(found == self.words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +91,7 @@ class Shape:
     told_place: bool
     unknown: dict[str, int]
 
-    def find(
-        self, block: Block, first_quotes: Places, starts: Places, ends: Places
-    ) -> tuple[npt.NDArray[np.bool_], Places]:
+    def find(self, block: Block, first_quotes: Places, starts: Places, ends: Places) -> tuple[Flags, Places]:
         """Say which events are of this shape, and where their literals begin (of those events only).
 
         first_quotes: places in `block.quotes`; starts, ends: of the events. All of them have `quotes` quotes.
@@ -101,7 +99,7 @@ class Shape:
         """
         begins = self._begins(block, first_quotes, ends)
         same = (begins[:, 0] == starts) & (begins[:, -1] + self.lengths[-1] == ends)
-        same &= (begins[:, :-1] + self.lengths[:-1] <= begins[:, 1:]).all(axis=1)
+        same &= _whole_rows(begins[:, :-1] + self.lengths[:-1] <= begins[:, 1:])
         for pieces in (self.some, self.whole):  # some tell most others
             here = begins if same.all() else begins[same]
             same[same] = pieces.found(block, here)
@@ -114,6 +112,14 @@ class Shape:
         if anchored < len(self.lengths):
             begins[:, -1] = ends - self.lengths[-1]
         return begins
+
+
+def _whole_rows(flags: Flags) -> Flags:
+    """Say which rows are true throughout. Mostly all are, which is told in a tenth of the time."""
+    if flags.all():
+        return np.ones(len(flags), np.bool_)
+    whole: Flags = np.logical_and.reduce(flags, axis=1)
+    return whole
 
 
 @dataclass
