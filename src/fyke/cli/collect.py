@@ -278,7 +278,7 @@ def _collect(args: argparse.Namespace, plan: Plan, kernel: Any) -> int:
         live = args.out is None or args.print
         session = stack.enter_context(Session(plan, kernel, _progress(signals)))
         # Only now: a collection that can't start leaves the file of an earlier one alone.
-        sink = _sinks(args, facts, signals, stack)
+        sink = _sinks(args, plan, facts, signals, stack)
         _tell_started(plan, session.missing)
         run = Run(
             session,
@@ -309,15 +309,18 @@ def _progress(signals: StopSignals) -> Callable[[int, int], None]:
 
 
 def _sinks(
-    args: argparse.Namespace, facts: Facts, signals: StopSignals, stack: contextlib.ExitStack
+    args: argparse.Namespace, plan: Plan, facts: Facts, signals: StopSignals, stack: contextlib.ExitStack
 ) -> Callable[[pa.RecordBatch], None]:
     """Open what events go to: a file, the text on stdout, or both."""
     takers: list[Callable[[Any], None]] = []
     if args.out is not None:
         from fyke.cli.writing import open_writer
+        from fyke.events.schema import recorded_schema
 
-        limit = _size(args.out_rotate, "--out-rotate")
-        writer: Any = stack.enter_context(open_writer(args.out, facts, args.out_format, limit_bytes=limit))
+        limit, schema = _size(args.out_rotate, "--out-rotate"), recorded_schema(plan.sections)
+        writer: Any = stack.enter_context(
+            open_writer(args.out, facts, args.out_format, schema=schema, limit_bytes=limit)
+        )
         takers.append(writer.write)
         for path in writer.removed:
             log.warning("removed %s, left by an earlier collection", path)

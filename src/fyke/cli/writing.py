@@ -35,7 +35,7 @@ def open_writer(
     schema: pa.Schema | None = None,
     limit_bytes: int | None = None,
 ) -> EventWriter | RetisWriter:
-    """Begin an event file. schema: of the batches, when they have more columns than ours.
+    """Begin an event file. schema: of the file, when it has other columns than ours (see EventWriter).
 
     Raises UsageError for a path that can't be written to.
     """

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from fyke.events.column import Column, Section
@@ -52,6 +53,19 @@ KERNEL = Section(
             "another tool's capture (its times are the wall clock's, until merged)",
         ),
         Column("stack", "list<string>", "Stack trace where asked for, innermost first, as symbol+0xoffset"),
+    ),
+    in_kernel=False,
+)
+
+OTHER = Section(
+    "other",
+    "What a file of Retis has that this version of fyke has no column for.",
+    (
+        Column(
+            "json",
+            "string",
+            "JSON object in the form of Retis' event, written back into JSON as it is",
+        ),
     ),
     in_kernel=False,
 )
@@ -110,7 +124,7 @@ def sections() -> tuple[Section, ...]:
     from fyke.collectors import COLLECTORS
 
     collected = tuple(section for collector in COLLECTORS for section in collector.sections)
-    return (TASK, KERNEL, *collected, GAP, CLOSING, JOURNEY)
+    return (TASK, KERNEL, *collected, OTHER, GAP, CLOSING, JOURNEY)
 
 
 def arrow_type(column: Column) -> pa.DataType:
@@ -130,7 +144,7 @@ def section_type(section: Section) -> pa.StructType:
 
 
 def arrow_schema() -> pa.Schema:
-    """Return the Arrow schema of an event table: every file has all columns, in this order.
+    """Return the Arrow schema of an event table: every column, in this order.
 
     Only the time is known of every row: old Retis files have no CPU, and a gap may be of all of them.
     """
@@ -138,3 +152,12 @@ def arrow_schema() -> pa.Schema:
 
     header = [pa.field(c.name, arrow_type(c), nullable=c.name != "timestamp_ns") for c in HEADER]
     return pa.schema([*header, *(pa.field(s.name, section_type(s)) for s in sections())])
+
+
+def recorded_schema(collected: Collection[str]) -> pa.Schema:
+    """Return the columns of a collection's file: those of all, and of what is collected."""
+    import pyarrow as pa
+
+    names = {*collected, *(column.name for column in HEADER)}
+    names |= {section.name for section in (TASK, KERNEL, GAP, CLOSING)}
+    return pa.schema([field for field in arrow_schema() if field.name in names])

@@ -29,7 +29,8 @@ class EventWriter:
 
     compression: `none`, `lz4`, or `zstd-LEVEL`. limit_bytes: split the output into `PATH.0`, `PATH.1` ...
     of at most this size (`removed` names the files of an earlier run that were in the way).
-    schema: for tables with more columns than `arrow_schema()` has.
+    schema: for tables with other columns than `arrow_schema()` has. With fewer, a batch may have those that
+    are left out, too, if they are null: each takes some 40 bytes of every batch, however few rows it has.
     """
 
     def __init__(
@@ -71,10 +72,10 @@ class EventWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Write one batch. Raises RunError when the disk is full or fails; ValueError for another schema."""
-        if not batch.schema.equals(self._schema):
-            raise ValueError("batch has another schema than the file")
         if not batch.num_rows:
             return
+        if not batch.schema.equals(self._schema):
+            batch = self._narrowed(batch)
         frame = self._encoder.frame(batch)
         if batch.num_rows > 1 and (batch.nbytes > MAX_BATCH_BYTES or not self._output.fits(len(frame))):
             half = batch.num_rows // 2
@@ -82,6 +83,16 @@ class EventWriter:
             self.write(batch.slice(half))
         else:
             self._output.append(frame, count_events(batch))
+
+    def _narrowed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the columns of the file. Raises ValueError where others hold something."""
+        wanted = self._schema.names
+        left_out = [name for name in batch.schema.names if name not in wanted]
+        if all(batch.column(name).null_count == len(batch) for name in left_out):
+            narrow = batch.select([name for name in batch.schema.names if name in wanted])
+            if narrow.schema.equals(self._schema):
+                return narrow
+        raise ValueError("batch has another schema than the file")
 
     def close(self) -> None:
         """Write the end marker and close. Without it, readers take the collection for killed."""

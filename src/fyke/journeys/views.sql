@@ -38,7 +38,8 @@ SELECT
     netns,
     dev,
     ct,
-    ct_parent
+    ct_parent,
+    other
 FROM recorded
 WHERE gap IS NULL AND closing IS NULL;
 

@@ -78,7 +78,7 @@ def test_the_header() -> None:
         "cpu": 7,
         "task": {"pid": 12, "tgid": -1, "comm": "ksoftirqd/0"},
         "kernel": {"symbol": probe.symbol, "probe_type": probe.mechanism, "stack": None},
-        **dict.fromkeys((*SECTIONS, "gap", "closing", "journey")),
+        **dict.fromkeys((*SECTIONS, "other", "gap", "closing", "journey")),
     }
 
 
@@ -231,6 +231,7 @@ def _event(record: bytes) -> dict[str, Any]:
         "cpu": head["cpu"],
         "task": {"pid": head["pid"], "tgid": head["tgid"], "comm": name_from_bytes(head["comm"])},
         "kernel": {"symbol": probe.symbol, "probe_type": probe.mechanism, "stack": stack},
+        "other": None,
         "gap": None,
         "closing": None,
         "journey": None,

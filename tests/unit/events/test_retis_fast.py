@@ -18,6 +18,7 @@ from retis_samples import DATA, EVENT, STARTUP
 
 from fyke.errors import InputError
 from fyke.events.retis.exact import Converter
+from fyke.events.retis.left import left_over
 from fyke.events.retis.read import RetisPart
 from fyke.events.retis.write import RetisWriter
 
@@ -81,7 +82,9 @@ def test_files_of_retis(sample: Path) -> None:
     whole = _same(sample)
     _same_of_few(sample, whole)
     assert (len(whole[0]) > 3, whole[1]) == (True, "")
-    assert _taken(sample)[1] == 0
+    lines = [json.loads(line) for line in sample.read_text().splitlines()[1:]]
+    kept = [any(map(left_over, line if isinstance(line, list) else [line])) for line in lines]
+    assert _taken(sample)[1] == sum(kept)  # what has something without a column is read the exact way
 
 
 EXTRA = {  # sections that aren't ours, and one that Retis has at another place in old files
@@ -250,13 +253,16 @@ def test_every_string_is_read_or_left(path: Path, value: bytes) -> None:
 @pytest.mark.parametrize("other", [b"x", b"0", b"}", b'"', b","])
 def test_no_line_is_taken_that_is_wrong_in_one_byte(path: Path, event: Any, other: bytes) -> None:
     line = json.dumps(event, separators=(",", ":")).encode()
-    changed = [line[:at] + other + line[at + 1 :] for at in range(len(line))]
+    # Every third place for each of them, not the same ones for all.
+    places = range(b"x0}".find(other) % 3, len(line), 3)
+    changed = [line[:at] + other + line[at + 1 :] for at in places]
     converter = Converter(sorted=False, fixes=())
     right = [text for text in changed if _is_right(converter, text)]
     wrong = sorted(set(changed) - set(right))
     _write(path, [line, *wrong])
     assert len(wrong) > 20
-    assert _taken(path) == (1, len(wrong))
+    kept = bool(left_over(event))
+    assert _taken(path) == (1 - kept, len(wrong) + kept)
     _write(path, [line, *right])
     _same(path)
 

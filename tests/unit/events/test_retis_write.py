@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from retis_samples import DATA, EVENT, NOT_OURS_YET, SAMPLES, STARTUP, events_in, write_lines
 
+from fyke.cli.main import main
 from fyke.errors import RunError
 from fyke.events.facts import Facts
 from fyke.events.reader import open_events
@@ -269,3 +270,62 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     assert Path(path).read_bytes().endswith(b"}\n")
     assert os.path.getsize(path) == size
     assert len(list(retis.EventReader(path))) == 11
+
+
+UNKNOWN = {
+    "ovs": {
+        "event_type": "upcall",
+        "cmd": 1,
+        "ratio": 0.5,
+        "none": None,
+        "wide": 2**70,
+        "names": ["é"],
+    },
+    "nft": {"table_name": "t", "later": [{"a": 1}]},
+    "dev": {"mtu": 1500},
+    "skb": {"later": {"a": True}},
+    "fyke": {"later": {"a": 1}, "packet": {"more": 2}},
+}
+
+
+def test_what_has_no_column_is_kept_in_every_format(tmp_path: Path) -> None:
+    """Also what later versions of either program add to sections that are known."""
+    event = json.loads((DATA / "nat-ping" / "events.json").read_text().splitlines()[3])
+    for name, values in UNKNOWN.items():
+        for key, value in values.items():
+            here = event.setdefault(name, {})
+            if isinstance(value, dict) and isinstance(here.get(key), dict):
+                here[key] |= value
+            else:
+                here[key] = value
+    startup = (DATA / "nat-ping" / "events.json").read_text().splitlines()[0]
+    path = tmp_path / "a.json"
+    path.write_text(f"{startup}\n{json.dumps(event)}\n")
+    assert main(["convert", str(path), str(tmp_path / "b.arrow")]) == 0
+    assert main(["convert", str(tmp_path / "b.arrow"), str(tmp_path / "c.parquet")]) == 0
+    assert main(["convert", str(tmp_path / "c.parquet"), str(tmp_path / "d.json")]) == 0
+    assert json.loads((tmp_path / "d.json").read_text().splitlines()[1]) == event
+
+
+@pytest.mark.parametrize(
+    "kept", ["", "{", "1", "[]", "{}", '{"ovs":"\\ud800"}', '{"common":{"timestamp":1}}', None]
+)
+def test_what_is_kept_may_be_anything(kept: str | None, tmp_path: Path) -> None:
+    batch = batch_of([packet_row(1, other={"json": kept})])
+    path = str(tmp_path / "a.json")
+    with RetisWriter(path, FACTS) as writer:
+        writer.write(batch)
+    assert list(open_events(path).batches()) == [batch]
+    assert len(list(retis.EventReader(path))) == 2
+
+
+@pytest.mark.parametrize("sample", sorted(p.parent.name for p in DATA.glob("*/events.json")))
+def test_files_of_retis_come_back_whole(sample: str, tmp_path: Path) -> None:
+    source = DATA / sample / "events.json"
+    assert main(["convert", str(source), str(tmp_path / "a.arrow")]) == 0
+    assert main(["convert", str(tmp_path / "a.arrow"), str(tmp_path / "b.json")]) == 0
+    theirs, ours = (
+        [json.loads(line) for line in path.read_text().splitlines()[1:]]
+        for path in (source, tmp_path / "b.json")
+    )
+    assert ours == theirs

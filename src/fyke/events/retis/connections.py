@@ -5,7 +5,6 @@ Which protocol and family it is is part of its shape, not a value: numbers that 
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from fyke.events.retis.bad_event import BadEvent
@@ -38,24 +37,30 @@ PLAIN = (
 )
 OPTIONAL = frozenset({"proto_state", "mark"})
 LABELS = (("hi", "labels_high"), ("lo", "labels_low"))
-_TOP = frozenset({"state", *SIDES, "labels", "parent", *(key for key, _ in PLAIN)})
 
 
 class Known(int):
     """A number that a key stands for."""
 
 
-def columns_of(found: Any, unknown: Counter[str]) -> tuple[Json, Json | None]:
-    """Return the columns of ct and ct_parent. unknown: grows by keys without a column. Raises BadEvent."""
+def columns_of(found: Any) -> tuple[Json, Json | None]:
+    """Return the columns of ct and ct_parent. Raises BadEvent."""
     connection = _object(found, CT)
     parent = connection.get("parent")
-    unknown.update(f"{CT}/{key}" for key in connection.keys() - _TOP)
     values = {"state": connection.get("state"), **_connection(connection, CT)}
     if parent is None:
         return values, None
     parent = _object(parent, "ct.parent")
-    unknown.update(f"{CT}/parent/{key}" for key in parent.keys() - _TOP)
     return values, _connection(parent, "ct.parent")
+
+
+def known() -> Json:
+    """Return the keys that are read, as a tree; None for those all of which is known."""
+    fields = {protocol: dict.fromkeys(name for name, _ in pairs) for protocol, pairs in FIELDS.items()}
+    side = {"ip": dict.fromkeys(("src", "dst", VERSION)), "proto": fields}
+    own = {**dict.fromkeys(key for key, _ in PLAIN), **dict.fromkeys(SIDES, side)}
+    own["labels"] = dict.fromkeys(key for key, _ in LABELS)
+    return {"state": None, **own, "parent": own}
 
 
 def section_of(values: Json, parent: Json | None) -> tuple[Json | None, Json, Json | None]:

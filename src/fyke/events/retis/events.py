@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fyke.events.escape import name_from_bytes, name_to_bytes
-from fyke.events.retis import connections
+from fyke.events.retis import connections, left
 from fyke.events.retis.mapping import BYTES, MAPPED, NAMES, OWN, PROBE_TYPES, Mapped
 
 if TYPE_CHECKING:
@@ -29,17 +29,20 @@ def event_of(row: dict[str, Any]) -> Json:
         values = rest.pop(mapped.section, None)
         if values is None:
             continue
-        section, left = _section(mapped, values)
+        section, more = _section(mapped, values)
         if section is not None:
             _place(event, mapped.path, section)
-        if section is None or left:
-            own[mapped.section] = left
+        if section is None or more:
+            own[mapped.section] = more
     if rest.get(connections.CT) is not None:
         _connections(event, own, rest)
+    kept = rest.pop(left.SECTION, None)
     for name, values in rest.items():
         own[name] = _plain(values)
     if own:
         event[OWN] = own
+    if kept is not None and not left.put_back(event, kept[left.COLUMN] or ""):
+        event.setdefault(OWN, {})[left.SECTION] = _plain(kept)
     return event
 
 
@@ -48,10 +51,10 @@ def _connections(event: Json, own: Json, rest: Json) -> None:
     names = (connections.CT, connections.PARENT)
     values, parent = (_present(rest.pop(name, None)) for name in names)
     assert values is not None
-    section, *left = connections.section_of(values, parent)
+    section, *others = connections.section_of(values, parent)
     if section is not None:
         event[connections.CT] = section
-    for name, columns in zip(names, left, strict=True):
+    for name, columns in zip(names, others, strict=True):
         if columns or (columns is not None and section is None):
             own[name] = columns
 

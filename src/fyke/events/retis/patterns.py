@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fyke.events.column import Column
-from fyke.events.retis import connections
+from fyke.events.retis import connections, left
 from fyke.events.retis.events import event_in_series, event_of, json_text, name_in_json, rows_of
 from fyke.events.retis.lines import Places
 from fyke.events.retis.mapping import NAMES, PROBE_TYPES
@@ -128,6 +128,7 @@ class _Values:
         self._arrays: dict[Key, tuple[Column, pa.Array]] = {}
         self._texts: dict[Key, pa.StringArray] = {}
         self.exact = np.full(rows, not batch.schema.equals(arrow_schema()))
+        self.exact |= _valid(batch.column(left.SECTION)) if left.SECTION in batch.schema.names else False
         self.probe = np.zeros(rows, np.int64)
         self.shaping: dict[Key, Places] = {}
         for column in HEADER:

@@ -9,14 +9,10 @@ from functools import cache
 from typing import Any
 
 from fyke.events.escape import name_from_bytes
-from fyke.events.retis import connections
+from fyke.events.retis import connections, left
 from fyke.events.retis.bad_event import BadEvent
-from fyke.events.retis.mapping import BYTES, COMMON_KEYS, HANDLED, LISTS, MAPPED, NAMES, OWN, Mapped
+from fyke.events.retis.mapping import BYTES, LISTS, MAPPED, NAMES, OWN, Mapped
 from fyke.events.schema import sections
-
-_TOP = HANDLED | {connections.CT} | {m.path[0] for m in MAPPED}
-_KEYS = {m.section: frozenset(key for key, _ in m.keys) for m in MAPPED}
-_SKB = frozenset(m.path[1] for m in MAPPED if m.path[0] == "skb")
 
 Row = dict[str, Any]
 
@@ -24,7 +20,7 @@ Row = dict[str, Any]
 def row_of(event: Any, unknown: Counter[str]) -> Row:
     """Return the row for an event, in plain Python values whose types are not checked yet (Arrow does that).
 
-    unknown: grows by what has no column here. Raises BadEvent.
+    unknown: grows by what has no column here but the one for all of it. Raises BadEvent.
     """
     if not isinstance(event, dict):
         raise BadEvent("an event is not a JSON object")
@@ -35,13 +31,15 @@ def row_of(event: Any, unknown: Counter[str]) -> Row:
     for mapped in MAPPED:
         section = _find(event, mapped.path)
         if section is not None:
-            row[mapped.section] = _section(mapped, section, unknown)
+            row[mapped.section] = _section(mapped, section)
     if event.get(connections.CT) is not None:
-        values, parent = connections.columns_of(event[connections.CT], unknown)
+        values, parent = connections.columns_of(event[connections.CT])
         row |= {connections.CT: values, connections.PARENT: parent}
     if OWN in event:
-        _overlay(row, _object(event[OWN], OWN), unknown)
-    _count_unknown(event, unknown)
+        _overlay(row, _object(event[OWN], OWN))
+    if rest := left.left_over(event):
+        unknown.update(left.names(rest))
+        row[left.SECTION] = {left.COLUMN: left.text(rest)}
     return row
 
 
@@ -62,13 +60,11 @@ def _object(node: Any, name: str) -> dict[str, Any]:
     return node
 
 
-def _section(mapped: Mapped, found: dict[str, Any], unknown: Counter[str]) -> Row:
+def _section(mapped: Mapped, found: dict[str, Any]) -> Row:
     values = {column: found.get(key) for key, column in mapped.keys}
     for column, convert in _CONVERT.get(mapped.section, ()):
         if values[column] is not None:
             values[column] = convert(values[column], f"{mapped.section}.{column}")
-    if not found.keys() <= _KEYS[mapped.section]:
-        unknown.update("/".join((*mapped.path, key)) for key in found.keys() - _KEYS[mapped.section])
     return values
 
 
@@ -106,12 +102,11 @@ _CONVERT: dict[str, tuple[tuple[str, Callable[[Any, str], Any]], ...]] = {
 }
 
 
-def _overlay(row: Row, own: dict[str, Any], unknown: Counter[str]) -> None:
+def _overlay(row: Row, own: dict[str, Any]) -> None:
     """Put the columns of an event's `fyke` object over those of Retis' sections."""
     for section, values in own.items():
         columns = _columns().get(section)
         if columns is None:
-            unknown[f"{OWN}/{section}"] += 1
             continue
         if values is None:  # said to be null, where it would be derived otherwise
             row[section] = None
@@ -124,18 +119,6 @@ def _overlay(row: Row, own: dict[str, Any], unknown: Counter[str]) -> None:
                 where = (section, column)
                 convert = _bytes if where in BYTES else _strings if where in LISTS else None
                 target[column] = convert(value, ".".join(where)) if convert and value is not None else value
-            else:
-                unknown[f"{OWN}/{section}/{column}"] += 1
-
-
-def _count_unknown(event: dict[str, Any], unknown: Counter[str]) -> None:
-    if not event.keys() <= _TOP:
-        unknown.update(event.keys() - _TOP)
-    if not event["common"].keys() <= COMMON_KEYS:
-        unknown.update(f"common/{key}" for key in event["common"].keys() - COMMON_KEYS)
-    skb = event.get("skb")
-    if skb and not skb.keys() <= _SKB:
-        unknown.update(f"skb/{key}" for key in skb.keys() - _SKB)
 
 
 @cache

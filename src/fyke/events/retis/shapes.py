@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fyke.events.column import Column
-from fyke.events.retis import connections
+from fyke.events.retis import connections, left
 from fyke.events.retis.bad_event import BadEvent
 from fyke.events.retis.exact import Converter, Fraction, is_startup, no_number
 from fyke.events.retis.lines import PIECE, Block, Places
@@ -151,6 +151,8 @@ def learn(line: bytes, converter: Converter) -> Shape:
         row = converter.row(marked, unknown)
     except BadEvent as error:
         raise Unfit from error
+    if left.SECTION in row:
+        raise Unfit  # kept as it is
     columns = _columns(row, numbered)
     tracking = marked.get("tracking")
     if isinstance(tracking, dict) and "idx" in tracking:
