@@ -189,15 +189,15 @@ def test_a_full_disk(tmp_path: Path) -> None:
 @pytest.mark.host_only
 def test_rotation(tmp_path: Path) -> None:
     out = tmp_path / "out.arrow"
-    stale = tmp_path / "out.arrow.7"
+    stale = tmp_path / "out.arrow.99"
     with two_ns() as pair:
         know_each_other(pair.a, pair.b)
         command = f"ip netns exec {pair.a.ns.name} ping -q -c 3 -i 0.01 {pair.b.v4}"
-        fyke("collect", "-o", str(out), "--cmd", command, "--out-rotate", "16KiB")
+        fyke("collect", "-o", str(out), "--cmd", command, "--out-rotate", "40KiB")
         os.rename(tmp_path / "out.arrow.0", stale)
-        done = fyke("collect", "-o", str(out), "--cmd", command, "--out-rotate", "16KiB")
+        done = fyke("collect", "-o", str(out), "--cmd", command, "--out-rotate", "40KiB")
     assert "out.arrow.0" in {path.name for path in tmp_path.iterdir()}
-    assert all(path.stat().st_size <= 16 << 10 for path in tmp_path.glob("out.arrow.*"))
+    assert all(path.stat().st_size <= 40 << 10 for path in tmp_path.glob("out.arrow.*"))
     printed = fyke("print", "--no-pager", f"{tmp_path}/out.arrow.0..")
     assert printed.stdout.count("proto ICMP (1) type 8") >= 6
     assert "removed" in done.stderr or stale.exists()
