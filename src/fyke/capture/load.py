@@ -41,7 +41,7 @@ COOKIES = {
     "kprobe_multi": "",
     "fexit": "",
 }
-_PROBE_ID_MARK = 0x5CA1AB1E
+_PROBE_ID_MARK, _COLLECT_MARK = 0x5CA1AB1E, 0x0C011EC7  # in core/probe.bpf.h
 
 
 def object_image() -> bytes:
@@ -215,7 +215,8 @@ class Loaded:
         if self.cookie[probe.mechanism]:
             self.programs.setdefault(program.fd, (probe.mechanism, probe.symbol if exit_ else None))
             return program.fd
-        fd = self._own(program.load_copy(_with_probe_id(program.instructions(), number)))
+        code = _with_marks(program.instructions(), number, collects=bool(probe.sections))
+        fd = self._own(program.load_copy(code))
         self.programs[fd] = (probe.mechanism, probe.symbol)
         return fd
 
@@ -242,15 +243,16 @@ def _raise_limits() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _with_probe_id(instructions: bytes, number: int) -> bytes:
-    """Replace the marked constant (`mov r, imm`: opcodes 0xb4, 0xb7) by a probe's number."""
+def _with_marks(instructions: bytes, number: int, *, collects: bool) -> bytes:
+    """Replace the constants that are marked (`mov r, imm`: opcodes 0xb4, 0xb7)."""
     code = bytearray(instructions)
-    mark = struct.pack("=I", _PROBE_ID_MARK)
-    at = code.find(mark)
-    while at >= 0:
-        if at % 8 == 4 and code[at - 4] in (0xB4, 0xB7):
-            code[at : at + 4] = struct.pack("=I", number)
-        at = code.find(mark, at + 4)
+    for marked, value in ((_PROBE_ID_MARK, number), (_COLLECT_MARK, collects)):
+        mark = struct.pack("=I", marked)
+        at = code.find(mark)
+        while at >= 0:
+            if at % 8 == 4 and code[at - 4] in (0xB4, 0xB7):
+                code[at : at + 4] = struct.pack("=I", value)
+            at = code.find(mark, at + 4)
     return bytes(code)
 
 

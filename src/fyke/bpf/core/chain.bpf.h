@@ -123,7 +123,8 @@ static __always_inline struct tracked *track(struct context *c)
 	struct tracked *t;
 
 	/* Where packets are only forgotten there is no need to know which. */
-	if (!tracking_on || !c->skb || !(c->probe->sections || c->probe->flags & PROBE_EXPAND))
+	if (!tracking_on || !c->skb ||
+	    !((may_collect() && c->probe->sections) || c->probe->flags & PROBE_EXPAND))
 		return NULL;
 	t = find_tracked(c);
 	if (t)
@@ -138,7 +139,7 @@ static __always_inline void chain(struct context *c, __u32 probe_id, __s16 first
 	if (!begin(c, probe_id, first_at))
 		return;
 	t = track(c);
-	if (c->probe->sections && (t || matches(c))) {
+	if (may_collect() && c->probe->sections && (t || matches(c))) {
 		if (!t && tracking_on && c->skb)
 			t = start_tracking(c);
 		send(c, t);
