@@ -37,7 +37,6 @@ SELECT
     skb_gso,
     netns,
     dev,
-    nft,
     ct,
     ct_parent,
     other
