@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fyke.cli.options import FILTER, FILTER_FILE, JOURNEYS, NO_PAGER, Option, add_options
 from fyke.cli.query import MEMORY
@@ -96,7 +96,7 @@ def _text(found: Difference, top: int) -> list[str]:
 
 def _alone(side: str, paths: list[PathCount], top: int) -> list[str]:
     """Return the paths of one side, each with the point at which the other side goes another way."""
-    from fyke.render.report import way
+    from fyke.render.report import more, way
 
     if not paths:
         return [f"Every path of {side} is in the other one too."]
@@ -104,7 +104,7 @@ def _alone(side: str, paths: list[PathCount], top: int) -> list[str]:
     lines = [f"Only in {side}: {len(paths)} paths, {total} packets"]
     for path in paths[:top]:
         lines += [f"  {path.left + path.right}  {way(path.path)}", f"      {_parting(path)}"]
-    return lines + _more(len(paths), top, "paths")
+    return lines + more(len(paths), top, "paths")
 
 
 def _parting(path: PathCount) -> str:
@@ -119,7 +119,7 @@ def _parting(path: PathCount) -> str:
 
 
 def _shared(found: Difference, top: int) -> list[str]:
-    from fyke.render.report import way
+    from fyke.render.report import more, way
 
     if not found.both:
         return ["No path is in both."]
@@ -127,11 +127,11 @@ def _shared(found: Difference, top: int) -> list[str]:
     width = [max(len(cell) for cell in column) for column in zip(("A", "B", ""), *rows, strict=True)]
     lines = [f"In both: {len(found.both)} paths", f"  {'A':>{width[0]}}  {'B':>{width[1]}}  path"]
     lines += [f"  {left:>{width[0]}}  {right:>{width[1]}}  {path}" for left, right, path in rows]
-    return lines + _more(len(found.both), top, "paths")
+    return lines + more(len(found.both), top, "paths")
 
 
 def _hops(found: Difference, top: int) -> list[str]:
-    from fyke.render.report import aligned, duration
+    from fyke.render.report import aligned, duration, more
 
     if not found.hops:
         return ["No hop is in both."]
@@ -147,8 +147,4 @@ def _hops(found: Difference, top: int) -> list[str]:
         for hop in found.hops[:top]
     ]
     lines = ["Time per hop, those first that moved most in all:"]
-    return [*lines, *(f"  {line}" for line in aligned(heads, rows)), *_more(len(found.hops), top, "hops")]
-
-
-def _more(count: int, top: int, what: str) -> list[Any]:
-    return [f"  and {count - top} {what} more (--top)"] if count > top else []
+    return [*lines, *(f"  {line}" for line in aligned(heads, rows)), *more(len(found.hops), top, "hops")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fyke.cli.options import FILTER, FILTER_FILE, INPUT, JOURNEYS, NO_PAGER, Option, add_options
 from fyke.cli.query import MEMORY
@@ -61,7 +61,7 @@ def _write(args: argparse.Namespace, found: Latency, top: int) -> None:
 
 
 def _text(found: Latency, top: int) -> list[str]:
-    from fyke.render.report import aligned, duration, histogram, way
+    from fyke.render.report import aligned, duration, histogram, more, way
 
     if not found.hops:
         return ["No packet was seen at more than one point: record with the collector skb-tracking."]
@@ -72,12 +72,12 @@ def _text(found: Latency, top: int) -> list[str]:
         for row in found.hops[:top]
     ]
     lines = ["Hops, by the time spent in all:", *_shift(aligned(["hop", *heads, "total"], hops))]
-    lines += _more(len(found.hops), top, "hops")
+    lines += more(len(found.hops), top, "hops")
     lines += ["", "Paths, by the number of packets:"]
     for row in found.paths[:top]:
         figures = "  ".join(f"{h} {v}" for h, v in zip(heads, _numbers(row, times), strict=True))
         lines += [f"  {figures}", f"    {way(row['path'].split(' > '))}"]
-    lines += _more(len(found.paths), top, "paths")
+    lines += more(len(found.paths), top, "paths")
     lines += ["", "Slowest packets:"]
     slow = [
         [
@@ -104,7 +104,3 @@ def _numbers(row: Row, times: tuple[str, ...]) -> list[str]:
 
 def _shift(lines: list[str]) -> list[str]:
     return [f"  {line}" for line in lines]
-
-
-def _more(count: int, top: int, what: str) -> list[Any]:
-    return [f"  and {count - top} {what} more (--top)"] if count > top else []

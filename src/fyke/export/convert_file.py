@@ -41,11 +41,29 @@ class Closing(Protocol):
         """Write what is left."""
 
 
-class FileWriter:
-    """The base of the writers of other formats: used like `EventWriter`. begin: makes the library's writer.
+class WholeFile:
+    """A file that is useless without its end: also of a damaged input what was read is written to its end."""
 
-    Also of a damaged input what was read is written to its end, since without it such a file is useless.
-    """
+    _output: Output
+
+    def close(self) -> None:
+        """Write what is left, and close."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None or issubclass(kind, InputError):
+            self.close()
+        else:
+            self._output.close(whole=False)
+
+
+class FileWriter(WholeFile):
+    """The base of the writers of other formats, used like `EventWriter`. begin: makes a library's writer."""
 
     def __init__(self, path: str, begin: Callable[[OutputFile], Closing]) -> None:
         self._output = Output(path, lambda _number: b"")
@@ -69,14 +87,3 @@ class FileWriter:
             self._writer.close()
         finally:
             self._output.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None or issubclass(kind, InputError):
-            self.close()
-        else:
-            self._output.close(whole=False)

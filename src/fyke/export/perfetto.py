@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +18,9 @@ import pyarrow.compute as pc
 
 from fyke.collectors.formatting import Style
 from fyke.collectors.skb.format import packet_text
-from fyke.errors import InputError
 from fyke.events.facts import Facts
 from fyke.events.output import Output
+from fyke.export.convert_file import WholeFile
 from fyke.export.pcap_packets import slices
 from fyke.export.pcapng import all_bytes
 from fyke.render.distinct import TextCache
@@ -37,11 +36,8 @@ _UNNAMED = '"?"'
 _END = b"\n]}\n"
 
 
-class PerfettoWriter:
-    """Writes a trace; whether journeys or CPUs are tracks, the facts' `order` says. Memory: of a batch.
-
-    Also of a damaged input what was read is written to its end.
-    """
+class PerfettoWriter(WholeFile):
+    """Writes a trace; whether journeys or CPUs are tracks, the facts' `order` says. Memory: of a batch."""
 
     def __init__(self, path: str, facts: Facts) -> None:
         self._journeys = facts.order == "journey"
@@ -75,17 +71,6 @@ class PerfettoWriter:
                 self._events(last, None)
         finally:
             self._output.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None or issubclass(kind, InputError):
-            self.close()
-        else:
-            self._output.close(whole=False)
 
     def _hops(self, rows: pa.RecordBatch) -> None:
         """Write all rows but the last, which is kept: how long it lasts the next batch says."""

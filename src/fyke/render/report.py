@@ -50,6 +50,11 @@ def histogram(buckets: dict[int, int]) -> list[str]:
     return [f"{name:>{width[0]}}  {count:>{width[1]}} {bar}".rstrip() for name, count, bar in rows]
 
 
+def more(count: int, top: int, what: str) -> list[str]:
+    """Return the line that says how many are not shown, if any."""
+    return [f"  and {count - top} {what} more (--top)"] if count > top else []
+
+
 def way(points: Sequence[str]) -> str:
     """Return the points of a path in a line."""
     return printable(" > ".join(points))

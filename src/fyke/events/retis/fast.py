@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -152,15 +151,6 @@ class Found:
     def row_lines(self) -> Places:
         """Return the line of each row that `batch` gives."""
         return self._events.lines[self._taken]
-
-    def unknown(self, end: int) -> Counter[str]:
-        """Return how often sections without a column occur in the lines before line `end`."""
-        counts: Counter[str] = Counter()
-        before = self._taken & (self._events.lines < end)
-        for part in self._parts:
-            if part.shape.unknown and (events := int(before[part.events].sum())):
-                counts.update({name: n * events for name, n in part.shape.unknown.items()})
-        return counts
 
     def batch(self, schema: pa.Schema, series: Places) -> tuple[pa.RecordBatch, Flags]:
         """Return the rows, and which of them are right: of the others the base64 isn't.

@@ -109,7 +109,7 @@ class RetisPart:
                 break
             found.refuse(~right)
         self._series += int(rest.has_rows.sum())
-        self.unknown_sections.update(found.unknown(rest.end) + rest.unknown())
+        self.unknown_sections.update(rest.unknown())
         batch = merged(batch, found.row_lines(), rest)
         for start in range(0, batch.num_rows, BATCH_ROWS):
             yield batch.slice(start, BATCH_ROWS)

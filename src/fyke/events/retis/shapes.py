@@ -75,7 +75,7 @@ class Shape:
     whole: all bytes of the literals. some: a few of them. numbers, strings: which values are what.
     columns: key -> the value's place in `numbers` or `strings` (of a list: places), or what is the same in
     all these events. sections: those that the event has. told_place: it says itself where in a journey
-    it is, or that it is nowhere. unknown: sections of the event without a column.
+    it is, or that it is nowhere.
     """
 
     quotes: int
@@ -89,7 +89,6 @@ class Shape:
     columns: dict[Key, Any]
     sections: tuple[str, ...]
     told_place: bool
-    unknown: dict[str, int]
 
     def find(self, block: Block, first_quotes: Places, starts: Places, ends: Places) -> tuple[Flags, Places]:
         """Say which events are of this shape, and where their literals begin (of those events only).
@@ -146,9 +145,8 @@ def learn(line: bytes, converter: Converter) -> Shape:
     marked = _marked(event, iter(_values(line)), numbered)
     if not isinstance(marked, dict) or is_startup(marked):
         raise Unfit
-    unknown: Counter[str] = Counter()
     try:
-        row = converter.row(marked, unknown)
+        row = converter.row(marked, Counter())
     except BadEvent as error:
         raise Unfit from error
     if left.SECTION in row:
@@ -157,7 +155,7 @@ def learn(line: bytes, converter: Converter) -> Shape:
     tracking = marked.get("tracking")
     if isinstance(tracking, dict) and "idx" in tracking:
         columns[TRACKING_INDEX] = _place(tracking["idx"], "uint32", numbered)
-    return _shape(line, numbered, columns, row, unknown)
+    return _shape(line, numbered, columns, row)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -245,9 +243,7 @@ def _place(value: Any, kind: str, slots: list[_Value]) -> Any:
     return sum(slot.is_number == slots[number].is_number for slot in slots[:number])
 
 
-def _shape(
-    line: bytes, slots: list[_Value], columns: dict[Key, Any], row: Row, unknown: dict[str, int]
-) -> Shape:
+def _shape(line: bytes, slots: list[_Value], columns: dict[Key, Any], row: Row) -> Shape:
     begins = [0, *(slot.end for slot in slots)]
     ends = [*(slot.start for slot in slots), len(line)]
     literals = [line[begin:end] for begin, end in zip(begins, ends, strict=True)]
@@ -271,7 +267,6 @@ def _shape(
         columns=columns,
         sections=tuple(name for name, values in row.items() if isinstance(values, dict)),
         told_place="journey" in row,
-        unknown=unknown,
     )
 
 
