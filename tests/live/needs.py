@@ -75,9 +75,18 @@ def _ftp_helper() -> str:
     return "conntrack has no FTP helper (CONFIG_NF_CONNTRACK_FTP)"
 
 
+def _nft_types() -> str:
+    with two_ns() as pair, nft(pair.a.ns, "table inet t { }"):
+        from fyke.kernel.view import LiveKernel
+
+        there = LiveKernel().has_type("struct", "nft_traceinfo")
+    return "" if there else "nothing describes the structures of nf_tables"
+
+
 _OWN: dict[str, Callable[[], str]] = {
     "bridge_module": _bridge_module,
     "ftp_helper": _ftp_helper,
+    "nft_types": _nft_types,
     "tbf": _tbf,
     "veth_gro": _veth_gro,
     "vlan": _vlan,

@@ -148,6 +148,7 @@ def collect(
     netns: str | None = None,
     netif: str | None = None,
     skb_sections: Sequence[str] = (),
+    nft_verdicts: Sequence[str] = (),
     stack: bool = False,
     snaplen: int | None = None,
     buffer: int | str | None = None,
@@ -167,7 +168,8 @@ def collect(
     from fyke.capture.filters import FilterOptions
     from fyke.events.rotation import parse_size
 
-    for name, value in (("probes", probes), ("collectors", collectors), ("skb_sections", skb_sections)):
+    lists = {"probes": probes, "collectors": collectors, "skb_sections": skb_sections}
+    for name, value in (lists | {"nft_verdicts": nft_verdicts}).items():
         if isinstance(value, str):
             raise UsageError(f"{name} is a string, not a list of them", f"write {name}=[{value!r}]")
         for one in value:
@@ -188,6 +190,7 @@ def collect(
         collectors=collectors,
         probes=probes,
         skb_sections=skb_sections,
+        nft_verdicts=nft_verdicts,
         stack=stack,
         snaplen=snaplen,
         buffer_bytes=size,

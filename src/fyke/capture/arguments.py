@@ -15,6 +15,11 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
         "enum ovs_drop_reason",
         "enum qdisc_drop_reason",
     ),
+    "nft_info": ("struct nft_traceinfo *",),
+    "nft_verdict": ("struct nft_verdict *",),
+    "nft_rule": ("struct nft_rule_dp *",),
+    "nft_chain": ("struct nft_chain *",),
+    "nft_type": ("enum nft_trace_types",),
 }
 
 # Offsets of the argument registers in struct pt_regs (arch/*/include/uapi/asm/ptrace.h; psABI, AAPCS64).

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from fyke.capture.filters import FilterOptions
 from fyke.capture.plan import DEFAULT_MAX_PROBES, DEFAULT_SNAPLEN, MAX_SNAPLEN, Options, Plan
 from fyke.collectors import COLLECTORS
+from fyke.collectors.nft import verdicts
 from fyke.errors import Unsupported, UsageError
 from fyke.events.facts import Facts
 from fyke.kernel.machine import clock_monotonic_offset_ns, kernel_clock_ns, machine
@@ -20,6 +21,7 @@ def checked_options(
     collectors: Iterable[str] = (),
     probes: Iterable[str] = (),
     skb_sections: Iterable[str] = (),
+    nft_verdicts: Iterable[str] = (),
     stack: bool = False,
     snaplen: int | None = None,
     buffer_bytes: int | None = None,
@@ -36,6 +38,7 @@ def checked_options(
         collectors=tuple(collectors) or ("auto",),
         probes=tuple(probes),
         skb_sections=_skb_sections(tuple(skb_sections)),
+        nft_verdicts=_nft_verdicts(tuple(nft_verdicts)),
         stack=stack,
         snaplen=snaplen,
         buffer_bytes=buffer_bytes,
@@ -54,6 +57,14 @@ def _skb_sections(words: tuple[str, ...]) -> tuple[str, ...]:
         elif word != "all" and word not in known:
             raise UsageError(f"unknown --skb-sections value {word!r}", f"values: {', '.join(known)}, all")
     return words
+
+
+def _nft_verdicts(words: tuple[str, ...]) -> tuple[str, ...]:
+    known = (verdicts.ALL, *verdicts.VERDICTS.values())
+    for word in words:
+        if word not in known:
+            raise UsageError(f"unknown --nft-verdicts value {word!r}", f"values: {', '.join(known)}")
+    return words or verdicts.DEFAULT
 
 
 def cpus() -> tuple[int, tuple[int, ...]]:

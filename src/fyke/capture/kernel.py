@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from fyke.collectors.kernel_view import KernelView
@@ -37,6 +37,9 @@ class Kernel(KernelView, Protocol):
     @property
     def modules(self) -> Mapping[str, Btf]:
         """The types of each loaded module."""
+
+    def btfs(self) -> Iterator[Btf]:
+        """Return the types of the kernel and of each loaded module, those that can be read."""
 
     @property
     def features(self) -> Features:

@@ -14,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fyke.capture import libbpf
-from fyke.capture.arguments import context_offset
+from fyke.capture.arguments import ARGUMENTS, context_offset
 from fyke.capture.filters import FilterCode, compile_filters
 from fyke.capture.kernel import Kernel
 from fyke.capture.layout import RecordLayout, read_layout, struct_dtype
 from fyke.capture.plan import Plan
 from fyke.capture.probes import PlannedProbe
 from fyke.capture.slots import fill_slots
+from fyke.collectors.api import SKB
+from fyke.collectors.nft.verdicts import mask as nft_verdict_mask
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import RunError, Unsupported
 from fyke.kernel.btf import Btf
@@ -42,6 +44,7 @@ COOKIES = {
     "fexit": "",
 }
 _PROBE_ID_MARK, _COLLECT_MARK = 0x5CA1AB1E, 0x0C011EC7  # in core/probe.bpf.h
+_ROOT_SKB = -2  # ROOT_SKB in core/probe.bpf.h
 
 
 def object_image() -> bytes:
@@ -151,6 +154,8 @@ class Loaded:
         put("direct_reads", "?", kernel.features.has("bpf_rdonly_cast"))
         put("tracking_on", "?", plan.tracking)
         put("verify_identity", "?", plan.verify_identity)
+        put("skb_steps_on", "?", any(p.skb_steps for p in plan.probes))
+        put("nft_verdicts", "I", nft_verdict_mask(plan.nft_verdicts))
         put("any_stack", "?", plan.any_stack)
         put("has_drop_reasons", "?", kernel.has_type("enum", "skb_drop_reason"))
         put("tick_ns", "I", tick_ns())
@@ -190,14 +195,18 @@ class Loaded:
         config["sections"] = sum(1 << self.layout.bits[s] for s in probe.sections)
         flags = {name: value for value, name in self._btf.enum("probe_flags").items()}
         config["flags"] = sum(flags[f"PROBE_{flag}"] for flag in probe.flags)
-        for kind in ("skb", "dev", "net", "reason", "other", "result"):
+        for kind in (*ARGUMENTS, "other", "result"):
             index = probe.arguments.get(kind)
             config[f"{kind}_at"] = (
                 -1 if index is None else context_offset(probe.mechanism, index, self._machine)
             )
+        config["skb_steps"] = -1
+        config["skb_steps"][: len(probe.skb_steps)] = probe.skb_steps
         config["root_at"] = -1
         for place, root in enumerate(self.plan.filters.roots):
-            if root in probe.roots:
+            if probe.skb_steps and f"struct {root} *" == SKB:
+                config["root_at"][place] = _ROOT_SKB
+            elif root in probe.roots:
                 index = probe.roots[root]
                 config["root_at"][place] = context_offset(probe.mechanism, index, self._machine)
         return config.tobytes()

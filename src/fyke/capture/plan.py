@@ -14,6 +14,7 @@ from fyke.capture.kernel import Kernel
 from fyke.capture.probe_spec import parse_probe
 from fyke.capture.probes import PlannedProbe, ProbeSet
 from fyke.collectors import COLLECTORS, Collector
+from fyke.collectors.nft.verdicts import DEFAULT as DEFAULT_VERDICTS
 from fyke.errors import Unsupported, UsageError
 
 DEFAULT_PROBES = ("tp:net:netif_receive_skb", "tp:net:net_dev_start_xmit")
@@ -34,6 +35,7 @@ class Options:
     collectors: tuple[str, ...] = ("auto",)
     probes: tuple[str, ...] = ()
     skb_sections: tuple[str, ...] = ()
+    nft_verdicts: tuple[str, ...] = DEFAULT_VERDICTS
     stack: bool = False
     snaplen: int = DEFAULT_SNAPLEN
     buffer_bytes: int | None = None
@@ -56,6 +58,7 @@ class Plan:
     online: frozenset[int]
     filters: Filters = field(default_factory=Filters)
     notes: tuple[str, ...] = ()
+    nft_verdicts: tuple[str, ...] = DEFAULT_VERDICTS
     tracking_entries: int = TRACKING_ENTRIES
     stack_entries: int = STACK_ENTRIES
 
@@ -95,7 +98,7 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     for spec, asked in named:
         probes.add(spec, asked)
     for collector in collectors:
-        for text in collector.probes:
+        for text in collector.probes(kernel):
             probes.add(parse_probe(text), collector.name, collector)
     if not probes.by_symbol:
         raise UsageError(
@@ -127,6 +130,7 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
         running,
         filters,
         (*notes, *probes.notes, *check_filters(filters, planned, probes.params_of)),
+        options.nft_verdicts,
     )
 
 
@@ -154,7 +158,7 @@ def _choose_collectors(options: Options, kernel: Kernel) -> tuple[tuple[Collecto
         named = collector.name in options.collectors
         if not named and "auto" not in options.collectors:
             continue
-        reason = collector.unavailable(kernel)
+        reason = collector.unavailable(kernel) or _no_kprobes(collector, kernel)
         if reason and named:
             raise Unsupported(f"collector {collector.name} can't work here: {reason}", "leave it out of -c")
         if reason:
@@ -163,6 +167,14 @@ def _choose_collectors(options: Options, kernel: Kernel) -> tuple[tuple[Collecto
         chosen.append(collector)
         notes.extend(collector.notes(kernel))
     return tuple(chosen), notes
+
+
+def _no_kprobes(collector: Collector, kernel: Kernel) -> str | None:
+    """Say why a collector can't have its own probes, when they are at functions."""
+    functions = [p.target for p in map(parse_probe, collector.probes(kernel)) if p.type != "raw_tracepoint"]
+    if not functions or kernel.features.has("kprobe"):
+        return None
+    return f"{functions[0]} can't be probed: no kprobes here, {kernel.features['kprobe'].why}"
 
 
 def _choose_sections(options: Options, collectors: tuple[Collector, ...], kernel: Kernel) -> tuple[str, ...]:

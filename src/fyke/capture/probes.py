@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from fyke.capture.arguments import IN_REGISTERS, argument_slots, readable_params, root_slots
+from fyke.capture.getters import GETTERS, steps
 from fyke.capture.kernel import Kernel
 from fyke.capture.probe_spec import ProbeSpec
 from fyke.collectors import Collector
+from fyke.collectors.api import SKB
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import Unsupported, UsageError
 
@@ -21,6 +23,7 @@ class PlannedProbe:
     value stands behind them.
     flags: names of `enum probe_flags`, without the prefix.
     roots: struct that the field filter starts from -> index of the argument that points to one.
+    skb_steps: byte offsets of the pointers to follow from the argument `skb` to the packet; none: it is one.
     """
 
     symbol: str
@@ -30,6 +33,7 @@ class PlannedProbe:
     flags: frozenset[str] = frozenset()
     asked: tuple[str, ...] = ()
     roots: Mapping[str, int] = field(default_factory=dict)
+    skb_steps: tuple[int, ...] = ()
 
     @property
     def internal(self) -> bool:
@@ -111,7 +115,8 @@ class ProbeSet:
     def params_of(self, probe: PlannedProbe) -> list[str]:
         """Return the types of what can be read of a planned probe's arguments."""
         kind = "raw_tracepoint" if probe.mechanism == "raw_tracepoint" else "func"
-        return readable_params(self._params(probe.symbol, kind) or [], kind)
+        params = readable_params(self._params(probe.symbol, kind) or [], kind)
+        return [*params, SKB] if probe.skb_steps else params
 
     def _params(self, target: str, kind: str) -> list[str] | None:
         if kind == "raw_tracepoint":
@@ -120,7 +125,11 @@ class ProbeSet:
 
     def _add_one(self, spec: ProbeSpec, asked: str, target: str, own: Collector | None) -> bool:
         params = self._params(target, spec.type)
-        readable = set(readable_params(params or [], spec.type))
+        arguments = argument_slots(params or [], spec.type)
+        skb_at, skb_steps = self._way_to_skb(params or [], spec.type)
+        if skb_steps:
+            arguments["skb"] = skb_at
+        readable = {*readable_params(params or [], spec.type), *([SKB] if skb_steps else [])}
         takers = [c for c in self.collectors if c is own or set(c.takes) & readable]
         sections = frozenset(s.name for c in takers for s in c.sections) & self.sections
         if not sections:
@@ -131,13 +140,24 @@ class ProbeSet:
                 target,
                 self._mechanism(spec.type),
                 sections,
-                argument_slots(params or [], spec.type),
+                arguments,
                 stack,
                 (asked,),
                 root_slots(params or [], spec.type, self.roots),
+                skb_steps,
             )
         )
         return True
+
+    def _way_to_skb(self, params: list[str], kind: str) -> tuple[int, tuple[int, ...]]:
+        """Return which argument leads to a packet, and how; no steps: none does, or it is one itself."""
+        readable = readable_params(params, kind)
+        if SKB in readable:
+            return readable.index(SKB), ()
+        for getter in GETTERS:
+            if getter.argument in readable and (found := steps(self.kernel, getter)):
+                return readable.index(getter.argument), found
+        return -1, ()
 
     def _mechanism(self, kind: str) -> str:
         if kind == "raw_tracepoint":

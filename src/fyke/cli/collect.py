@@ -33,8 +33,8 @@ DUMP_STAGES = ("cbpf", "ebpf", "fields")
 OPTIONS = (
     Option(
         ("-c", "--collectors"),
-        "what to collect: auto (all that work here), or some of skb-tracking, skb-drop, skb, ns, dev, ct; "
-        "those named must work (default: auto)",
+        "what to collect: auto (all that work here), or some of skb-tracking, skb-drop, skb, ns, dev, nft, "
+        "ct; those named must work (default: auto)",
         {"metavar": "LIST", "action": "append"},
     ),
     Option(
@@ -72,6 +72,12 @@ OPTIONS = (
     Option(
         ("--skb-sections",),
         "more of the skb: meta, dataref, gso, all",
+        {"metavar": "LIST", "action": "append"},
+    ),
+    Option(
+        ("--nft-verdicts",),
+        "which verdicts of nftables: continue, break, jump, goto, return, drop, accept, stolen, queue, "
+        "repeat, all (default: drop,accept)",
         {"metavar": "LIST", "action": "append"},
     ),
     Option(("--snaplen",), "bytes to keep of each packet (default: 256)", {"metavar": "N", "type": int}),
@@ -144,6 +150,7 @@ def _options(args: argparse.Namespace) -> Options:
         collectors=_words(args.collectors),
         probes=args.probe or (),
         skb_sections=_words(args.skb_sections),
+        nft_verdicts=_words(args.nft_verdicts),
         stack=args.stack,
         snaplen=args.snaplen,
         buffer_bytes=_size(args.buffer, "--buffer"),

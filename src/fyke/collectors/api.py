@@ -18,7 +18,7 @@ class Collector:
     """A collector's declaration.
 
     takes: kernel argument types from any one of which it can take data, as BTF spells them.
-    probes: probes it adds by itself, in `-p` syntax.
+    probes: tells the probes it adds by itself where it can work, in `-p` syntax.
     unavailable: says why it can't work on this kernel (a sentence), or None when it can.
     left_out: names the sections that would only take room here, as what they tell of isn't there.
     notes: sentences to tell the user at the start, about what this kernel doesn't give.
@@ -29,7 +29,7 @@ class Collector:
     name: str
     sections: tuple[Section, ...]
     takes: tuple[str, ...]
-    probes: tuple[str, ...] = ()
+    probes: Callable[[KernelView], tuple[str, ...]] = lambda _kernel: ()
     unavailable: Callable[[KernelView], str | None] = lambda _kernel: None
     left_out: Callable[[KernelView], frozenset[str]] = lambda _kernel: frozenset()
     notes: Callable[[KernelView], tuple[str, ...]] = lambda _kernel: ()

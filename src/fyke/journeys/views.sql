@@ -37,6 +37,7 @@ SELECT
     skb_gso,
     netns,
     dev,
+    nft,
     ct,
     ct_parent,
     other

@@ -47,7 +47,7 @@ class LiveKernel:
 
     def has_type(self, kind: str, name: str) -> bool:
         """Say whether BTF has `struct`, `enum` or `typedef` NAME, in the kernel or a loaded module."""
-        return any(btf.find(kind, name) is not None for btf in self._btfs())
+        return any(btf.find(kind, name) is not None for btf in self.btfs())
 
     def has_function(self, name: str) -> bool:
         """Say whether a function can be probed by this name."""
@@ -63,7 +63,7 @@ class LiveKernel:
 
     def enum(self, name: str) -> dict[int, str]:
         """Return value -> enumerator of an enum of the kernel or a loaded module; empty without it."""
-        return next((values for btf in self._btfs() if (values := btf.enum(name))), {})
+        return next((values for btf in self.btfs() if (values := btf.enum(name))), {})
 
     # What functions and tracepoints take
 
@@ -97,7 +97,7 @@ class LiveKernel:
         """Return all functions, modules' included, with a parameter of one of these types."""
         types = list(types)
         return frozenset(
-            name for btf in self._btfs() for spelled in types for name in btf.functions_taking(spelled)
+            name for btf in self.btfs() for spelled in types for name in btf.functions_taking(spelled)
         )
 
     def tracepoint_params(self, name: str) -> list[str] | None:
@@ -115,7 +115,7 @@ class LiveKernel:
         matches = _matcher(pattern)
         if self._filter_functions is not None:
             return sorted(name for name in self._filter_functions if matches(name) and self._may_kprobe(name))
-        known = {name for btf in self._btfs() for name in btf.functions() if matches(name)}
+        known = {name for btf in self.btfs() for name in btf.functions() if matches(name)}
         symbols = self.symbols
         return sorted(
             name for name in known if self._may_kprobe(name) and (not symbols or symbols.is_function(name))
@@ -198,7 +198,7 @@ class LiveKernel:
         start, end = name[:3], name[-5:]
         alike = {
             other
-            for btf in self._btfs()
+            for btf in self.btfs()
             for other in btf.functions()
             if other.startswith(start) or other.endswith(end) or name in other
         }
@@ -237,7 +237,8 @@ class LiveKernel:
     def _btf(self, module: str) -> Btf:
         return self.modules[module] if module else self.vmlinux
 
-    def _btfs(self) -> Iterator[Btf]:
+    def btfs(self) -> Iterator[Btf]:
+        """Return the types of the kernel and of each loaded module, those that can be read."""
         yield self.vmlinux
         for name in self.modules:
             # A module may go away meanwhile; one that is corrupt must not spoil the others.
@@ -256,7 +257,7 @@ class LiveKernel:
 
     @cached_property
     def _module_tracepoints(self) -> dict[str, Btf]:
-        return {name: btf for btf in self._btfs() if btf is not self.vmlinux for name in btf.tracepoints()}
+        return {name: btf for btf in self.btfs() if btf is not self.vmlinux for name in btf.tracepoints()}
 
     @cached_property
     def _events(self) -> frozenset[str] | None:

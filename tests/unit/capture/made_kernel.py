@@ -49,6 +49,9 @@ TRACEPOINTS: dict[str, tuple[str, ...]] = {
 }
 MODULE_TRACEPOINTS: dict[str, tuple[str, ...]] = {"nft:nft_trace": (SKB,)}
 NO_BTF = "no_btf"  # ftrace can trace it, but nothing says what it takes
+NFT_TRACE = "__nft_trace_packet"
+NFT_OLD = ("info", "chain", "trace_type")
+NFT_NEW = ("pktinfo", "verdict", "rule_dp", "info", "trace_type")
 ALL = ("kprobe", "kprobe_multi", "fentry")
 WHY_NOT = {"kprobe": "this kernel doesn't have it", "fentry": "the kernel refuses it"}
 
@@ -84,6 +87,20 @@ class _Types:
             self.kinds[kind] = w.enum(name, (f"{kind.upper()}_DROP", 0x10001))
         self.void = w.pointer(0)
 
+    def define_nft(self, *, old: bool) -> tuple[str, ...]:
+        """Describe what nftables traces with, before Linux 6.4 or since; return what its function takes."""
+        w = self.writer
+        pktinfo = w.pointer(w.struct("nft_pktinfo", 8, ("skb", self.kinds[SKB], 0)))
+        members = (("pkt", pktinfo, 64),) if old else ()
+        self.kinds |= {"pktinfo": pktinfo, "info": w.pointer(w.struct("nft_traceinfo", 16, *members))}
+        for name in ("verdict", "rule_dp", "chain"):
+            self.kinds[name] = w.pointer(w.struct(f"nft_{name}", 8))
+        self.kinds["trace_type"] = w.enum("nft_trace_types", ("NFT_TRACETYPE_UNSPEC", 0))
+        if not old:
+            w.struct("nft_rule_dp_last", 8)
+            w.struct("bpf_iter_num", 8)
+        return NFT_OLD if old else NFT_NEW
+
     def _proto(self, kinds: Iterable[str], *first: tuple[str, int]) -> int:
         return self.writer.proto(self.kinds[INT], *first, *(("", self.kinds[kind]) for kind in kinds))
 
@@ -103,11 +120,17 @@ def made_kernel(
     tracefs: bool = True,
     more: dict[str, tuple[str, ...]] | None = None,
     modules: Iterable[str] = ("nf_conntrack_ftp",),
+    nft: str = "",
 ) -> LiveKernel:
-    """Return a kernel. without: functions it lacks; tracefs: whether it lists events and functions."""
+    """Return a kernel. without: functions it lacks; tracefs: whether it lists events and functions.
+
+    nft: "old" (before Linux 6.4), "new", or "" for a kernel without nftables.
+    """
     functions = {n: kinds for n, kinds in (FUNCTIONS | (more or {})).items() if n not in set(without)}
     types = _Types(BtfWriter())
     types.define(reasons)
+    if nft:
+        functions[NFT_TRACE] = types.define_nft(old=nft == "old")
     for name, kinds in functions.items():
         types.function(name, kinds)
     for name, kinds in TRACEPOINTS.items():

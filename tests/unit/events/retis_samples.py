@@ -8,7 +8,7 @@ from typing import Any
 
 DATA = Path(__file__).parents[2] / "data" / "retis"
 SAMPLES = ("basic-default", "basic-stack-kretprobe", "nat-ping")
-NOT_OURS_YET = frozenset({"ct", "nft"})
+NOT_OURS_YET: frozenset[str] = frozenset()
 
 STARTUP = {
     "common": {"timestamp": 1000},

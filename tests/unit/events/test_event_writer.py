@@ -197,7 +197,7 @@ def test_an_exception_leaves_no_end_marker(tmp_path: Path) -> None:
 
 
 def test_split_output_keeps_its_limit_and_loses_nothing(tmp_path: Path) -> None:
-    path, limit = str(tmp_path / "out"), 20_000
+    path, limit = str(tmp_path / "out"), 24_000
     with EventWriter(path, FACTS, limit_bytes=limit) as writer:
         for number in range(8):
             writer.write(packets(number * 200, 200))

@@ -72,6 +72,11 @@ def _no_blank(text: str) -> str:
     return re.sub(r"\n *(?=\n|$)", "", text)
 
 
+def _no_slash(text: str) -> str:
+    """Leave out slashes in front of a drop's reason: one may be of the reason itself."""
+    return re.sub(r"drop \(reason /+", "drop (reason ", text)
+
+
 def _connections(row: Row) -> Row:
     """Leave what Retis can hold of a connection."""
     values, parent = (
@@ -97,7 +102,8 @@ DIFFERENCES = (
     Difference("Retis refuses a section that isn't whole: it is in our words only", _whole_sections),
     Difference(
         "a subsystem without a name is none",
-        theirs=lambda text: text.replace("drop (reason /", "drop (reason "),
+        theirs=_no_slash,
+        ours=_no_slash,
     ),
     Difference("lines of frames without a name are indented differently", theirs=_no_blank, ours=_no_blank),
 )

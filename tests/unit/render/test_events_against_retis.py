@@ -57,6 +57,16 @@ _events = st.fixed_dictionaries(
                 "stack": st.none() | st.lists(_name.filter(bool), min_size=1, max_size=3),
             }
         ),
+        "nft": _section(
+            table_name=_name,
+            chain_name=_name,
+            verdict=st.sampled_from(["drop", "accept", "jump", "continue"]),
+            verdict_chain_name=st.none() | _name,
+            table_handle=_u32,
+            chain_handle=_u32,
+            rule_handle=st.none() | _u32,
+            policy=st.booleans(),
+        ),
         "skb_tracking": _section(orig_head=_u64, timestamp_ns=_u64 | _small, skb=_u64),
         "skb_drop": _section(subsys=st.none() | _name.filter(bool), drop_reason=_name),
         "packet": st.none() | _packet,

@@ -13,6 +13,7 @@
 #include "collectors/ns/ns.bpf.h"
 #include "collectors/dev/dev.bpf.h"
 #include "collectors/ct/ct.bpf.h"
+#include "collectors/nft/nft.bpf.h"
 
 /* One ring a CPU: a shared one collapses under many writers. Created by user space, with the size asked for. */
 struct {
@@ -44,8 +45,9 @@ static __always_inline __u32 collect(struct context *c, const struct tracked *t,
 {
 	__u32 present = 0;
 
-	/* First, where the verifier knows least that may differ: it follows the long way through a connection once for
-	 * each state it comes with. */
+	/* First, where the verifier knows least that may differ: it follows the long way through a chain or a connection
+	 * once for each state it comes with. */
+	COLLECT(nft);
 	if (section_at[SECTION_ct]) {
 		struct nf_conn *parent = NULL;
 
@@ -137,6 +139,8 @@ static __always_inline void chain(struct context *c, __u32 probe_id, __s16 first
 	struct tracked *t;
 
 	if (!begin(c, probe_id, first_at))
+		return;
+	if (on(c, SECTION_nft) && !is_wanted_verdict(c))
 		return;
 	t = track(c);
 	if (may_collect() && c->probe->sections && (t || matches(c))) {

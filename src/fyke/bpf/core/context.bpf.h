@@ -36,6 +36,22 @@ static __always_inline __u64 argument(const struct context *c, __s16 at)
 	return value;
 }
 
+/* Where some argument only leads to the packet. */
+const volatile bool skb_steps_on = false;
+
+static __always_inline void *follow_steps(const struct context *c, void *from)
+{
+	for (int i = 0; i < (int)(sizeof(c->probe->skb_steps) / sizeof(c->probe->skb_steps[0])); i++) {
+		__s16 step = c->probe->skb_steps[i];
+
+		if (step < 0)
+			break;
+		if (!is_kernel_address(from) || bpf_probe_read_kernel(&from, sizeof(from), from + step))
+			return NULL;
+	}
+	return from;
+}
+
 /* Nearly always the packet is the first argument, which costs a load where its place is known when compiling:
  * `first_at`, a constant, in the context of this mechanism. */
 static __always_inline void context_skb(struct context *c, __s16 first_at)
@@ -43,6 +59,8 @@ static __always_inline void context_skb(struct context *c, __s16 first_at)
 	__s16 at = c->probe->skb_at;
 	struct sk_buff *skb = (void *)(at == first_at ? *(__u64 *)(c->ctx + first_at) : argument(c, at));
 
+	if (skb_steps_on)
+		skb = follow_steps(c, skb);
 	c->skb = NULL;
 	if (!is_kernel_address(skb))
 		return;

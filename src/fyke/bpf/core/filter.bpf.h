@@ -100,13 +100,19 @@ static __noinline __u32 inner_verdict(struct context *c)
 	return inner_filter(v, place.link_layer ? PACKET_ETHERNET : PACKET_NETWORK);
 }
 
+static __always_inline __u64 root(const struct context *c, __s16 at)
+{
+	return at == ROOT_SKB ? (__u64)c->skb : argument(c, at);
+}
+
 static __always_inline bool fields_match(struct context *c)
 {
 	struct field_view *v = &c->fields;
 	__u64 unused = 0;
 
+#pragma unroll
 	for (int i = 0; i < (int)(sizeof(v->roots) / sizeof(v->roots[0])); i++)
-		v->roots[i] = i < field_roots ? argument(c, c->probe->root_at[i]) : 0;
+		v->roots[i] = i < field_roots ? root(c, c->probe->root_at[i]) : 0;
 	v->result = argument(c, c->probe->result_at);
 	v->has_result = c->probe->result_at >= 0;
 	/* A constant would be set inside the function, among the fillers. */

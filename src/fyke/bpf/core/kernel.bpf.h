@@ -60,6 +60,7 @@ struct sk_buff {
 	__u8 ip_summed : 2;
 	__u8 csum_level : 2;
 	__u8 vlan_present : 1;
+	__u8 nf_trace : 1;
 	__u32 csum;
 	__u32 priority;
 	int skb_iif;

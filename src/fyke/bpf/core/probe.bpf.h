@@ -16,6 +16,8 @@ enum probe_flags {
 		1 << 5, /* a reference to the data is dropped here; the skb may live on with other data */
 };
 
+#define ROOT_SKB -2 /* the packet, which no argument is */
+
 /* Arguments are byte offsets into the program's context; negative: the probe has no such argument. */
 struct probe {
 	__u32 sections; /* the sections to collect here: 1 << section_id */
@@ -24,9 +26,15 @@ struct probe {
 	__s16 dev_at;
 	__s16 net_at;
 	__s16 reason_at;
-	__s16 other_at;	  /* of PROBE_FREE_IF_STOLEN, and the packet merged into */
-	__s16 result_at;  /* of exits: the return value */
-	__s16 root_at[6]; /* what the field filter starts from */
+	__s16 other_at;	 /* of PROBE_FREE_IF_STOLEN, and the packet merged into */
+	__s16 result_at; /* of exits: the return value */
+	__s16 nft_info_at;
+	__s16 nft_verdict_at;
+	__s16 nft_rule_at;
+	__s16 nft_chain_at;
+	__s16 nft_type_at;
+	__s16 skb_steps[2]; /* from what is at skb_at to the packet: offsets of pointers; negative: no more */
+	__s16 root_at[6];   /* what the field filter starts from, or ROOT_SKB */
 };
 
 /* One a probe and CPU, each on a cache line of its own. Written by that CPU; read through mmap. */

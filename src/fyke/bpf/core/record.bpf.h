@@ -18,6 +18,7 @@ enum section_id {
 	SECTION_skb_gso,
 	SECTION_netns,
 	SECTION_dev,
+	SECTION_nft,
 	SECTION_ct,
 	SECTION_ct_parent,
 	SECTION_packet, /* last: the only one whose size is the user's choice */

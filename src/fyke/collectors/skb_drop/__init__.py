@@ -50,6 +50,6 @@ COLLECTOR = Collector(
     "skb-drop",
     (SECTION,),
     takes=REASONS,
-    probes=("tp:skb:kfree_skb",),
+    probes=lambda _kernel: ("tp:skb:kfree_skb",),
     notes=_notes,
 )

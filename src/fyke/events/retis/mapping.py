@@ -58,6 +58,15 @@ MAPPED: tuple[Mapped, ...] = (
     Mapped(("skb", "data_ref"), "skb_dataref", _same("nohdr", "cloned", "fclone", "users", "dataref")),
     Mapped(("skb", "gso"), "skb_gso", _same("flags", "frags", "size", "segs", "type")),
     Mapped(("netns",), "netns", _same("cookie", "inum"), frozenset({"cookie"})),
+    Mapped(
+        ("nft",),
+        "nft",
+        _same(
+            *("table_name", "chain_name", "verdict", "verdict_chain_name"),
+            *("table_handle", "chain_handle", "rule_handle", "policy"),
+        ),
+        frozenset({"verdict_chain_name", "rule_handle"}),
+    ),
     Mapped(("dev",), "dev", _same("name", "ifindex", "rx_ifindex"), frozenset({"rx_ifindex"})),
 )
 
