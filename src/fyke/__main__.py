@@ -16,11 +16,11 @@ def entry() -> NoReturn:
     minded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if minded:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from fyke.cli.imports import leave_pandas_out
+    from fyke.cli.imports import keep_light
     from fyke.cli.main import main
     from fyke.cli.streams import use_streams
 
-    leave_pandas_out()
+    keep_light()
     use_streams()
     try:
         if minded:

@@ -1,10 +1,13 @@
-"""Keeps pandas out of the commands: pyarrow imports it wherever it is installed, which takes half a second.
+"""Keeps what the commands don't need from being loaded with NumPy and pyarrow.
 
-pyarrow looks for it at the first array that is made, to recognise its objects; the commands hand it none.
+pyarrow imports pandas wherever it is installed, which takes half a second: it looks for it at the first array
+that is made, to recognise its objects; the commands hand it none. NumPy's OpenBLAS starts a thread for each
+CPU, and each is busy for a tenth of a second waiting for work; nobody here multiplies matrices.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
@@ -23,14 +26,21 @@ class _WithoutPandas:
 
 
 _FINDER = _WithoutPandas()
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+_set: list[str] = []  # names in the environment that are our doing
 
 
-def leave_pandas_out() -> None:
-    """From now on there is no pandas."""
+def keep_light() -> None:
+    """From now on there is no pandas, and no threads of OpenBLAS unless the user asks for them."""
     sys.meta_path.insert(0, _FINDER)
+    if _BLAS_THREADS not in os.environ:
+        os.environ[_BLAS_THREADS] = "1"
+        _set.append(_BLAS_THREADS)
 
 
-def let_pandas_in() -> None:
-    """Undo it: somebody else's code is to be run."""
+def let_all_in() -> None:
+    """Undo it, before NumPy is imported: somebody else's code is to be run."""
     if _FINDER in sys.meta_path:
         sys.meta_path.remove(_FINDER)
+    while _set:
+        os.environ.pop(_set.pop(), None)

@@ -9,7 +9,7 @@ import traceback
 from types import CodeType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from fyke.cli.imports import let_pandas_in
+from fyke.cli.imports import let_all_in
 from fyke.cli.options import INPUT, Option, add_options
 from fyke.errors import InputError, UsageError
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the script, or the prompt. Returns 1 when the script ended with an exception, else what it says."""
-    let_pandas_in()
+    let_all_in()
     path = None if args.script in (None, "-") else find_script(args.script)
     reader = _reader(args.input)
     if args.script is None and sys.stdin is not None and sys.stdin.isatty():

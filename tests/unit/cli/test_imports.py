@@ -1,4 +1,4 @@
-"""pandas, where it is installed, is no business of the commands."""
+"""pandas, and threads for matrices, are no business of the commands."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from cli_samples import ROOT, environment
 
 DEMO = ROOT / "tools" / "demo.arrow"
 CODE = f"""
-import sys
+import os, sys
 from fyke.__main__ import entry
 sys.argv = ["fyke", "print", {str(DEMO)!r}]
 try:
@@ -17,18 +17,22 @@ except SystemExit as end:
     assert not end.code, end.code
 assert "pyarrow" in sys.modules
 assert "pandas" not in sys.modules
+tasks = "/proc/self/task"
+assert not os.path.isdir(tasks) or len(os.listdir(tasks)) <= 2, "more than ours and pyarrow's"
 from fyke.cli.main import main
 assert main(["python", "-i", {str(DEMO)!r}, "script.py"]) == 0
 """
 
 
-def test_only_scripts_have_pandas(tmp_path: Path) -> None:
+def test_only_scripts_have_pandas_and_threads(tmp_path: Path) -> None:
     (tmp_path / "pandas.py").write_text("__version__ = '0'")
-    (tmp_path / "script.py").write_text("import pandas; print('script has', pandas.__version__)")
+    (tmp_path / "script.py").write_text(
+        "import os, pandas; print('script has', pandas.__version__, os.environ.get('OPENBLAS_NUM_THREADS'))"
+    )
     command = [sys.executable, "-c", CODE]
     path = f"{tmp_path}:{ROOT / 'src'}"
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env=environment(PYTHONPATH=path), timeout=60
-    )
+    env = environment(PYTHONPATH=path)
+    env.pop("OPENBLAS_NUM_THREADS", None)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=60)
     assert done.stderr == ""
-    assert done.stdout.endswith("\nscript has 0\n")
+    assert done.stdout.endswith("\nscript has 0 None\n")
