@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +100,15 @@ class Collecting:
         )
 
 
+@cache
+def environment() -> dict[str, str]:
+    """Return the environment for fyke: its bytecode is kept, as where it is installed."""
+    folder = tempfile.TemporaryDirectory(prefix="fyke-bytecode-")
+    atexit.register(folder.cleanup)
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": folder.name}
+
+
 def watch(process: subprocess.Popen[bytes], limit_seconds: float) -> tuple[resource.struct_rusage, int]:
     """Wait for the end of a process; return what it used, and the bytes it had resident at most.
 
@@ -126,7 +138,9 @@ def collecting(
     command = [*FYKE, "collect", "-o", str(out), "--ready-file", str(ready), *probes, *options]
     with open(log, "wb") as stream:
         started = time.monotonic()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment()
+        )
     try:
         while not _has_content(ready):
             if process.poll() is not None:

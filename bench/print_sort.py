@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bench.collecting import FYKE, watch
+from bench.collecting import FYKE, environment, watch
 from bench.file_size import record_mixed
 from bench.report import Line, median, spread
 from bench.wire import wire
@@ -85,7 +85,9 @@ def run(command: list[str], out: Path) -> tuple[float, int]:
     """Run a command; return its CPU seconds, user and system, and its peak memory in bytes."""
     log = out.with_suffix(".log")
     with open(out, "wb") as stream, open(log, "wb") as messages:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=messages)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=messages, env=environment()
+        )
         usage, peak = watch(process, _LIMIT_SECONDS)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} failed: {log.read_text(errors='replace')}")

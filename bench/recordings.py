@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.collecting import FYKE
+from bench.collecting import FYKE, environment
 from bench.print_sort import replicate, run
 from bench.report import Line, median, spread
 from bench.retis_file import write_retis
@@ -146,7 +146,10 @@ def _first_page(path: Path) -> float:
     """Return the seconds until a page of text is there."""
     started = time.monotonic()
     with subprocess.Popen(
-        [*FYKE, "print", "--no-pager", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [*FYKE, "print", "--no-pager", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
     ) as process:
         assert process.stdout is not None
         for _ in range(_PAGE_LINES):
