@@ -93,12 +93,13 @@ def recorded(path: Path) -> pa.Table:
     return table
 
 
-def fleet_table(tables: list[pa.Table]) -> pa.Table:
-    """Return recordings as one, as the example does: numbers of rows and journeys begin anew in each."""
+def fleet_table(tables: list[tuple[str, pa.Table]]) -> pa.Table:
+    """Return recordings, each with where it is, as one, as the example does: numbers begin anew in each."""
     schema = recorded_schema()
     rows = []
-    for n, table in enumerate(tables):
+    for n, (path, table) in enumerate(sorted(tables, key=lambda pair: pair[0])):
         for row in table.to_pylist():
+            row["file"] = f"file://{path}"
             row["number"] += n * 10**12
             if row["journey"] is not None:
                 row["journey"]["id"] += n * 10**12
@@ -134,9 +135,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Answers
         tables.append((str(parquet), recorded(path)))
     (folder / "fleet.py").write_text(example().replace(BUCKET, str(folder / "parquet")))
     jobs.append({"script": str(folder / "fleet.py"), "queries": for_spark()})
-    ours.append(
-        duckdb_of_table(fleet_table([table for _, table in sorted(tables, key=lambda pair: pair[0])]))
-    )
+    ours.append(duckdb_of_table(fleet_table(tables)))
     return dict(zip(NAMES, zip(ours, spark.rows(jobs, folder), strict=True), strict=True))
 
 

@@ -13,11 +13,11 @@ from fyke.api.event import Event, events_of
 from fyke.api.frames import flat, joined_schema, to_pandas
 from fyke.api.journey import Journey, journeys_of
 from fyke.api.optional import optional
-from fyke.api.places import Path, places, read_once
 from fyke.api.rows import Rows
 from fyke.errors import InputError, UsageError
 from fyke.events.conform import conform
 from fyke.events.facts import Facts
+from fyke.events.places import Path, places, read_once
 from fyke.events.reader import EventSource, open_events
 
 if TYPE_CHECKING:

@@ -88,6 +88,7 @@ def facts_of(plan: Plan, cmdline: str, version: str) -> Facts:
         kernel_release=here.kernel_release,
         kernel_version=here.kernel_version,
         hardware_name=here.hardware_name,
+        host=here.host,
         collectors=tuple(c.name for c in plan.collectors),
         probes=tuple(
             {"symbol": p.symbol, "probe_type": p.mechanism, "asked": list(p.asked)} for p in plan.probes

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 SUMMARY = "Compare the paths and hop times of two recordings"
 
 OPTIONS = (
-    Option(("left",), "event file of fyke or Retis; FILE.. as elsewhere", {"metavar": "A"}),
+    Option(
+        ("left",),
+        "event file of fyke or Retis, or a directory of them; FILE.. as elsewhere",
+        {"metavar": "A"},
+    ),
     Option(
         ("right",),
         "the other one (default: A again, seen through --left and --right)",
@@ -52,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("there is nothing to compare with", "name another file, or give --left and --right")
     sides = [_side(args, text) for text in (args.left_filter, args.right_filter)]
     with contextlib.ExitStack() as stack:
-        left = stack.enter_context(open_views(sides[0], args.left))
-        right = stack.enter_context(open_views(sides[1], args.right or args.left))
+        left = stack.enter_context(open_views(sides[0], [args.left]))
+        right = stack.enter_context(open_views(sides[1], [args.right or args.left]))
         from fyke.journeys.diff import difference
 
         _write(args, difference(left, right), top)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from fyke.cli.options import FILTER, FILTER_FILE, INPUT, JOURNEYS, NO_PAGER, Option, add_options
+from fyke.cli.options import FILTER, FILTER_FILE, JOURNEYS, NO_PAGER, RECORDINGS, Option, add_options
 from fyke.cli.query import MEMORY
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SUMMARY = "Show the time that packets take from point to point"
 
 OPTIONS = (
-    INPUT,
+    RECORDINGS,
     FILTER,
     FILTER_FILE,
     JOURNEYS,

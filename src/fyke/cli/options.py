@@ -57,6 +57,12 @@ INPUT = Option(("input",), f"{_FILE} ({_DEFAULT})", {"nargs": "?", "metavar": "I
 # For `open_merged`.
 INPUTS = Option(("input",), f"{_FILE} ({_DEFAULT}); {_MERGED}", {"nargs": "*", "metavar": "IN"})
 SOME_INPUTS = Option(("input",), f"{_FILE}; {_MERGED}", {"nargs": "+", "metavar": "IN"})
+# For `fyke.cli.viewing.open_rows`.
+RECORDINGS = Option(
+    ("input",),
+    f"{_FILE} ({_DEFAULT}); several, a directory of them or a pattern are one table, `file` says which",
+    {"nargs": "*", "metavar": "IN"},
+)
 
 # How events look as text; `style` takes them.
 TEXT = (

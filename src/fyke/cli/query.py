@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fyke.cli.options import FILTER, FILTER_FILE, INPUT, JOURNEYS, Option, add_options
+from fyke.cli.options import FILTER, FILTER_FILE, JOURNEYS, RECORDINGS, Option, add_options
 from fyke.errors import UsageError
 from fyke.events import progress
 
@@ -33,7 +33,7 @@ OPTIONS = (
         "(without one: a prompt, or what stdin holds)",
         {"nargs": "?", "metavar": "SQL"},
     ),
-    INPUT,
+    RECORDINGS,
     FILTER,
     FILTER_FILE,
     JOURNEYS,
@@ -58,13 +58,13 @@ def run(args: argparse.Namespace) -> int:
     from fyke.cli.viewing import open_views, refuse_output_over_input
     from fyke.export.tables import output_format
 
-    sql, path = args.sql, args.input
-    if sql is not None and path is None and _is_input(sql):
-        sql, path = None, sql
+    sql, paths = args.sql, args.input
+    if sql is not None and not paths and _is_input(sql):
+        sql, paths = None, [sql]
     if args.out is not None:
         output_format(args.out, args.format)
     prompt = sql is None and sys.stdin is not None and sys.stdin.isatty()
-    with open_views(args, path) as views:
+    with open_views(args, paths) as views:
         if sql is None and not prompt:
             sql = _from_stdin()
         refuse_output_over_input(args.out, views.rows)

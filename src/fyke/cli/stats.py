@@ -36,12 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show the statistics; of a damaged file those of what is readable, then raise InputError."""
-    from fyke.cli.viewing import memory_bytes, open_rows
+    from fyke.cli.viewing import memory_bytes, open_one
     from fyke.journeys.stats import QUERIED, Stats, queried
 
     parts = wanted_parts(args)
     memory = memory_bytes(args.memory)
-    with open_rows(args, args.input) as rows:
+    with open_one(args, args.input) as rows:
         stats = Stats(parts)
         stats.read(rows)
         asked: dict[str, list[dict[str, Any]]] = {}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+
+from fyke.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,48 +18,77 @@ if TYPE_CHECKING:
     from fyke.filters.pcap.compile import PacketFilter
     from fyke.journeys.filtered import RecordingFilter
     from fyke.journeys.views import Views
-    from fyke.journeys.views_rows import Rows
+    from fyke.journeys.views_rows import Recorded, Rows
+
+log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def open_rows(args: argparse.Namespace, path: str | None) -> Iterator[Rows]:
-    """Open the rows of a recording that the options leave.
+def open_rows(args: argparse.Namespace, paths: Sequence[str]) -> Iterator[Recorded]:
+    """Open the rows of the recordings at these paths, or of the default one, that the options leave.
 
+    paths: files, directories and patterns, as `fyke.events.places` takes them.
     When all went well, what reading brought to light is told at the end, and damage raised as InputError.
     """
-    from fyke.cli.filtering import packet_filter
     from fyke.cli.progress import reading_shown
-    from fyke.cli.reading import report
-    from fyke.errors import UsageError
+    from fyke.events.places import places
+    from fyke.journeys.views_many import recorded_rows
+
+    choice = _choice(args)
+    found, notes = places(paths or None)
+    for note in notes:
+        log.warning(note)
+    with reading_shown(), contextlib.closing(recorded_rows(found, choice)) as rows:
+        yield rows
+        _report(rows, choice)
+
+
+@contextlib.contextmanager
+def open_one(args: argparse.Namespace, path: str | None) -> Iterator[Rows]:
+    """Open the rows of one recording; otherwise as `open_rows`."""
+    from fyke.cli.progress import reading_shown
     from fyke.journeys.views_rows import Rows
+
+    choice = _choice(args)
+    with reading_shown(), contextlib.closing(Rows(path, choice)) as rows:
+        yield rows
+        _report(rows, choice)
+
+
+@contextlib.contextmanager
+def open_views(args: argparse.Namespace, paths: Sequence[str]) -> Iterator[Views]:
+    """Open the views of the rows that the options leave; see `open_rows`. args.memory: their memory limit."""
+    from fyke.journeys.views import Views
+
+    with open_rows(args, paths) as rows, Views(rows, memory_bytes=memory_bytes(args.memory)) as views:
+        yield views
+
+
+def _choice(args: argparse.Namespace) -> _Choice | None:
+    from fyke.cli.filtering import packet_filter
 
     compiled = packet_filter(args)
     if compiled is None and args.journeys:
         raise UsageError("--journeys needs a packet filter", "say which packets: -f EXPR, or -F FILE")
-    choice = None if compiled is None else _Choice(compiled, journeys=args.journeys)
-    with reading_shown(), contextlib.closing(Rows(path, choice)) as rows:
-        yield rows
-        if choice is not None and choice.first is not None:
-            choice.first.report()
-        if rows.problem is not None:
-            raise rows.problem
-        report(rows.source)
+    return None if compiled is None else _Choice(compiled, journeys=args.journeys)
 
 
-@contextlib.contextmanager
-def open_views(args: argparse.Namespace, path: str | None) -> Iterator[Views]:
-    """Open the views of the rows that the options leave; see `open_rows`. args.memory: their memory limit."""
-    from fyke.journeys.views import Views
+def _report(rows: Recorded, choice: _Choice | None) -> None:
+    """Tell what reading brought to light; raise the InputError of what is damaged."""
+    from fyke.cli.reading import report
 
-    with open_rows(args, path) as rows, Views(rows, memory_bytes=memory_bytes(args.memory)) as views:
-        yield views
+    if choice is not None:
+        choice.report()
+    if rows.problem is not None:
+        raise rows.problem
+    for source in rows.sources:
+        report(source)
 
 
 def memory_bytes(text: str | None) -> int | None:
     """Return the value of --memory. Raises UsageError."""
     if text is None:
         return None
-    from fyke.errors import UsageError
     from fyke.events.rotation import parse_size
     from fyke.journeys.views import LEAST_MEMORY_BYTES
 
@@ -67,29 +99,30 @@ def memory_bytes(text: str | None) -> int | None:
     return size
 
 
-def refuse_output_over_input(out: str | None, rows: Rows) -> None:
+def refuse_output_over_input(out: str | None, rows: Recorded) -> None:
     """Raise UsageError for an output that is what is read."""
-    from fyke.errors import UsageError
-
     if out is not None and os.path.exists(out):
-        for path, _ in rows.source.files:
+        for path in (path for source in rows.sources for path, _ in source.files):
             if os.path.exists(path) and os.path.samefile(path, out):
                 raise UsageError(f"{out} is the recording that is read", "write to another file")
 
 
 class _Choice:
-    """Makes a filter for each reading of the recording. first: that of the first reading to the end."""
+    """Makes a filter for each reading of each recording, and keeps that of the first reading to the end."""
 
     def __init__(self, compiled: PacketFilter, *, journeys: bool) -> None:
         self._compiled = compiled
         self._journeys = journeys
-        self.first: RecordingFilter | None = None
+        self._first: dict[str, RecordingFilter] = {}
 
     def __call__(self, source: EventSource) -> Iterator[pa.RecordBatch]:
         from fyke.journeys.filtered import RecordingFilter
 
         wanted = RecordingFilter(self._compiled, journeys=self._journeys)
-        # A sorted file's journeys are numbered anew, so that their events follow each other again.
-        yield from wanted.sorted(source) if source.facts.order == "journey" else wanted.batches(source)
-        if self.first is None:
-            self.first = wanted
+        yield from wanted.rows(source)
+        self._first.setdefault(source.path, wanted)
+
+    def report(self) -> None:
+        """Log what could not be judged."""
+        for path, wanted in self._first.items():
+            wanted.report(path if len(self._first) > 1 else None)

@@ -17,6 +17,7 @@ class Facts:
 
     timestamp_ns: start of the collection, monotonic clock.
     clock_monotonic_offset_ns: what to add to a timestamp to get nanoseconds since the Unix epoch.
+    host: the name of the machine, empty where it isn't told.
     order: `time` as collected, `journey` after `fyke sort`.
     probes: one dict a probe: symbol, probe_type, and what it was asked as.
     split_id, split_limit_bytes: set when the output was rotated.
@@ -29,6 +30,7 @@ class Facts:
     kernel_release: str = ""
     kernel_version: str = ""
     hardware_name: str = ""
+    host: str = ""
     order: str = "time"
     collectors: tuple[str, ...] = ()
     probes: tuple[dict[str, Any], ...] = ()

@@ -51,10 +51,14 @@ class RecordingFilter:
             return sort(source.batches(), source.schema, self.events.matches)
         return sort(self._matching(source), source.schema)
 
-    def report(self) -> None:
-        """Log what could not be judged. Call it after the last batch."""
+    def report(self, path: str | None = None) -> None:
+        """Log what could not be judged. Call it after the last batch. path: which of several recordings."""
         for warning in self.events.warnings():
-            log.warning(warning)
+            log.warning(warning if path is None else f"{path}: {warning}")
+
+    def rows(self, source: EventSource) -> Iterator[pa.RecordBatch]:
+        """Return what stays of a source in its own order; the journeys of a sorted one are numbered anew."""
+        return self.sorted(source) if source.facts.order == "journey" else self.batches(source)
 
     def _matching(self, source: EventSource) -> Iterator[pa.RecordBatch]:
         for batch in source.batches():

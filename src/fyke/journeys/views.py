@@ -19,7 +19,7 @@ from fyke.journeys.dialects import as_written
 from fyke.journeys.spool import spool_folder
 from fyke.journeys.views_columns import VIEWS
 from fyke.journeys.views_errors import ERRORS, Worker, query_error
-from fyke.journeys.views_rows import Rows
+from fyke.journeys.views_rows import Recorded
 from fyke.journeys.views_statement import EXAMPLE, reading_kind
 
 CHUNK_ROWS = 16_384
@@ -40,11 +40,11 @@ def default_memory_bytes() -> int:
 class Views:
     """A recording to be queried: events, journeys, hops, drops, connections, losses.
 
-    rows: the recording; closed with the views. memory_bytes: what a query may hold before it goes to
-    temporary files. A query reads the recording lazily, and of it only the columns it needs.
+    rows: of the recording, or of several as one; closed with the views. memory_bytes: what a query may hold
+    before it goes to temporary files. A query reads lazily, and only the columns it needs.
     """
 
-    def __init__(self, rows: Rows, *, memory_bytes: int | None = None) -> None:
+    def __init__(self, rows: Recorded, *, memory_bytes: int | None = None) -> None:
         self.rows = rows
         self._cleanup = contextlib.ExitStack()
         self._cleanup.callback(rows.close)

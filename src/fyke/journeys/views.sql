@@ -1,7 +1,8 @@
 -- The views of a recording. What their columns mean is in fyke.journeys.views_columns (docs/views.md).
 --
 -- recorded: the rows of the event table (fyke.events.schema) with `number`, the place of the row in the recording,
--- `journey` filled as in a sorted file, and `flow`, what fyke.journeys.tuples reads of the packet.
+-- `journey` filled as in a sorted file, `flow`, what fyke.journeys.tuples reads of the packet, and `file` and `host`,
+-- the recording that the row is of. No journey is of two recordings.
 --
 -- Ordered lists are text made by string_agg: of the engines this runs on, not all keep an order in array_agg.
 CREATE VIEW events AS
@@ -25,6 +26,8 @@ SELECT
     flow.proto
         || ' ' || flow.saddr || coalesce('.' || CAST(flow.sport AS VARCHAR), '')
         || ' > ' || flow.daddr || coalesce('.' || CAST(flow.dport AS VARCHAR), '') AS tuple,
+    file,
+    host,
     flow,
     task,
     kernel,
@@ -46,7 +49,7 @@ WHERE gap IS NULL AND closing IS NULL;
 
 CREATE VIEW hops AS
 SELECT journey, index, from_symbol, to_symbol, from_ns, to_ns, to_ns - from_ns AS delta_ns, from_dev, to_dev,
-    from_netns, to_netns, from_cpu, to_cpu, from_clone, to_clone, lost
+    from_netns, to_netns, from_cpu, to_cpu, from_clone, to_clone, lost, file, host
 FROM (
     SELECT
         journey,
@@ -63,7 +66,9 @@ FROM (
         cpu AS to_cpu,
         lag(clone) OVER along AS from_clone,
         clone AS to_clone,
-        lost
+        lost,
+        file,
+        host
     FROM events
     WINDOW along AS (PARTITION BY journey ORDER BY index)
 ) AS pairs
@@ -88,7 +93,9 @@ SELECT
     drops > 0 AS dropped,
     drop_reason,
     drop_symbol,
-    lost
+    lost,
+    file,
+    host
 FROM (
     SELECT
         journey,
@@ -107,7 +114,9 @@ FROM (
         min_by(coalesce(skb_drop.subsys || '/', '') || skb_drop.drop_reason, index)
             FILTER (WHERE skb_drop.drop_reason IS NOT NULL) AS drop_reason,
         min_by(before, index) FILTER (WHERE skb_drop IS NOT NULL) AS drop_symbol,
-        max(lost) AS lost
+        max(lost) AS lost,
+        any_value(file) AS file,
+        any_value(host) AS host
     FROM (
         SELECT
             *,
@@ -134,7 +143,9 @@ SELECT
     netns.inum AS netns,
     tuple,
     flow,
-    packet_id
+    packet_id,
+    file,
+    host
 FROM (
     SELECT *, lag(symbol) OVER (PARTITION BY journey ORDER BY index) AS before FROM events
 ) AS placed
@@ -155,10 +166,13 @@ SELECT
     min(first_ns) AS first_ns,
     max(last_ns) AS last_ns,
     CAST(sum(drops) AS BIGINT) AS drops,
-    max(lost) AS lost
+    max(lost) AS lost,
+    string_agg(file, ', ' ORDER BY number) FILTER (WHERE in_file = 1) AS files
 FROM (
-    SELECT *, first_value(turned) OVER (PARTITION BY proto, low, low_port, high, high_port ORDER BY number)
-        AS opened_turned
+    SELECT
+        *,
+        first_value(turned) OVER (PARTITION BY proto, low, low_port, high, high_port ORDER BY number) AS opened_turned,
+        row_number() OVER (PARTITION BY proto, low, low_port, high, high_port, file ORDER BY number) AS in_file
     FROM (
         SELECT
             journey, proto, saddr, sport, daddr, dport, turned, low, low_port, high, high_port,
@@ -168,7 +182,8 @@ FROM (
             min(timestamp_ns) AS first_ns,
             max(timestamp_ns) AS last_ns,
             count(skb_drop) AS drops,
-            max(lost) AS lost
+            max(lost) AS lost,
+            any_value(file) AS file
         FROM (
             SELECT
                 *,
@@ -177,7 +192,7 @@ FROM (
                 CASE WHEN turned THEN saddr ELSE daddr END AS high,
                 CASE WHEN turned THEN sport ELSE dport END AS high_port
             FROM (
-                SELECT journey, index, number, timestamp_ns, skb_drop, lost, packet.len AS len,
+                SELECT journey, index, number, timestamp_ns, skb_drop, lost, file, packet.len AS len,
                     flow.proto AS proto, flow.saddr AS saddr, flow.sport AS sport,
                     flow.daddr AS daddr, flow.dport AS dport,
                     flow.saddr > flow.daddr
@@ -193,6 +208,6 @@ GROUP BY proto, low, low_port, high, high_port;
 
 CREATE VIEW losses AS
 SELECT timestamp_ns AS until_ns, coalesce(gap.since_ns, timestamp_ns) AS since_ns, cpu, gap.cause AS cause,
-    gap.count AS count
+    gap.count AS count, file, host
 FROM recorded
 WHERE gap IS NOT NULL;

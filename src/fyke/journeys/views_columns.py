@@ -36,6 +36,8 @@ _LOST = Column(
     "lost", "uint64", "Events lost on the journey's CPUs while it went on: what it may miss at most", "events"
 )
 _TUPLE = Column("tuple", "string", "Protocol, addresses and ports: `TCP 10.0.0.1.80 > 10.0.0.2.4000`")
+_FILE = Column("file", "string", "The recording it is of, as it was named; of a split set `FILE..`")
+_HOST = Column("host", "string", "Name of the machine it was recorded on; null where the file doesn't tell")
 _SYMBOL = Column("symbol", "string", "The probe: function, or tracepoint as subsystem:name")
 
 FLOW_COLUMNS = (
@@ -70,6 +72,8 @@ EVENTS = View(
         _PACKET_ID,
         _PARENT_ID,
         _TUPLE,
+        _FILE,
+        _HOST,
         _FLOW,
         *(Column(s.name, "struct", s.doc) for s in sections() if s.name not in _NOTES),
     ),
@@ -107,6 +111,8 @@ JOURNEYS = View(
             "drop_symbol", "string", "The probe before the first drop, or at it when there is none before"
         ),
         _LOST,
+        _FILE,
+        _HOST,
     ),
 )
 
@@ -130,6 +136,8 @@ HOPS = View(
         Column("from_clone", "uint32", "Which of the packet's skbs the first event saw (`events.clone`)"),
         Column("to_clone", "uint32", "Which the second event saw"),
         _LOST,
+        _FILE,
+        _HOST,
     ),
 )
 
@@ -153,6 +161,8 @@ DROPS = View(
         _TUPLE,
         _FLOW,
         _PACKET_ID,
+        _FILE,
+        _HOST,
     ),
 )
 
@@ -175,6 +185,7 @@ CONNECTIONS = View(
         Column("last_ns", "uint64", "Time of the last event", "ns"),
         Column("drops", "int64", "Events that tell of a drop"),
         Column("lost", "uint64", "The most that `journeys.lost` is of one of them", "events"),
+        Column("files", "string", "The recordings that saw it, `file` of each, with `, ` between"),
     ),
 )
 
@@ -186,6 +197,8 @@ LOSSES = View(
         Column("since_ns", "uint64", "Its start", "ns"),
         Column("cpu", "uint32", "CPU on which it was lost; null for any"),
         *(c for c in GAP.columns if c.name in ("cause", "count")),
+        _FILE,
+        _HOST,
     ),
 )
 
@@ -205,7 +218,11 @@ SELECT reason, after_symbol, count(*) FROM drops GROUP BY ALL ORDER BY 3 DESC
 SELECT path, count(*), avg(duration_ns) FROM journeys GROUP BY path
 SELECT * FROM journeys WHERE dropped AND lost = 0
 SELECT dev.name, count(*) FROM events WHERE flow.proto = 'TCP' AND flow.dport = 443 GROUP BY ALL
+SELECT host, reason, count(*) FROM drops GROUP BY ALL ORDER BY 3 DESC
 ```
+
+Several recordings, a directory of them or a pattern (`'web*.arrow'`) are one table, their rows one after
+another: `file` and `host` say which a row is of. A packet that two machines saw is a journey in each.
 """
 
 _FLEET = """\
@@ -220,8 +237,8 @@ the flow. This writes it as Parquet, for any engine that reads that:
 for Spark from version 4.0 on (they need `pip install 'fyke[sql]'`). The rows are the same; what is uint64
 here is decimal(20, 0) there.
 
-Numbers of rows and journeys begin at 0 in each recording. Of many in object storage, they are made
-different by the number of the file:
+Numbers of rows and journeys begin at 0 in each file. Of many in object storage, they are made
+different by the number of the file, and `file` becomes its address there:
 
 ```python
 from pyspark.sql import SparkSession, Window
@@ -235,11 +252,10 @@ files = rows.select("file").distinct().withColumn("n", F.row_number().over(Windo
 rows = rows.join(F.broadcast(files), "file").withColumn("number", F.expr("n * 1000000000000 + number"))
 rows = rows.withColumn("journey", F.col("journey").withField("id", F.expr("n * 1000000000000 + journey.id")))
 rows.createOrReplaceTempView("recorded")
-files.createOrReplaceTempView("files")
 for statement in views_sql("spark"):
     spark.sql(statement)
-drops = "SELECT file, reason, after_symbol FROM drops JOIN files ON n = journey div 1000000000000"
-spark.sql(f"SELECT *, count(*) AS events FROM ({drops}) GROUP BY ALL ORDER BY events DESC").show()
+drops = "SELECT file, reason, after_symbol, count(*) AS events FROM drops GROUP BY ALL ORDER BY events DESC"
+spark.sql(drops).show()
 ```
 
 A time is of its machine's own clock, so compare times within a recording only. A connection that was seen by

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from typing import IO, TYPE_CHECKING
 
@@ -26,44 +27,27 @@ if TYPE_CHECKING:
 Choose = Callable[[EventSource], Iterator[pa.RecordBatch]]
 # What a packet filter and the choice of whole journeys look at.
 CHOICE_COLUMNS = ("packet", "vlan_accel", "skb_tracking", "journey")
-NUMBER, FLOW_NAME = "number", "flow"
+NUMBER, FLOW_NAME, FILE, HOST = "number", "flow", "file", "host"
 
 
 def recorded_schema() -> pa.Schema:
     """Return the schema of the table `recorded` of views.sql."""
     number = pa.field(NUMBER, pa.uint64(), nullable=False)
-    return pa.schema([number, *arrow_schema(), pa.field(FLOW_NAME, FLOW)])
+    file = pa.field(FILE, pa.string(), nullable=False)
+    return pa.schema([number, *arrow_schema(), pa.field(FLOW_NAME, FLOW), file, pa.field(HOST, pa.string())])
 
 
-class Rows:
+class Recorded(ABC):
     """The table `recorded` of views.sql, read anew each time; DuckDB takes it as an Arrow stream.
 
-    path: as `open_events` takes it. What can't be read twice, a pipe, is copied to a temporary file first.
-    choose: which rows there are; None for all. Whatever comes later, the rows are those of the first reading
-    (files grow).
-    source: of the first reading, or of one that goes on: its files, facts and warnings.
     problem: what ended the input early; everything before it is there. failure: what went wrong otherwise.
     """
 
-    def __init__(self, path: str | None, choose: Choose | None = None) -> None:
-        self._path = default_input() if path is None else path
-        self._copy: IO[bytes] | None = None
-        self._shown = self._path
-        self._choose = choose
-        self._places: Places | None = None
-        self._count: int | None = None
+    def __init__(self) -> None:
         self._columns: Collection[str] | None = None
         self.failure: BaseException | None = None
         self.problem: InputError | None = None
         self.schema = recorded_schema()
-        self._keep_stream()
-        try:
-            self.source = self._open(())
-        except BaseException:
-            self.close()
-            raise
-        self.source.close()
-        self.is_sorted = self.source.facts.order == "journey"
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Begin a reading (Arrow PyCapsule Interface)."""
@@ -74,6 +58,64 @@ class Rows:
         """Say what the next readings need, None for all columns; others may be null."""
         self._columns = columns
         self.failure = None
+
+    @property
+    @abstractmethod
+    def sources(self) -> tuple[EventSource, ...]:
+        """The recordings: of the first reading, or of one that goes on; their files, facts and warnings."""
+
+    @abstractmethod
+    def batches(self, columns: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield all rows. Damage ends them quietly: see `problem`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what is on disk."""
+
+    def _kept(self) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self.batches(self._columns)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.failure = error
+            raise
+
+
+class Rows(Recorded):
+    """The rows of one recording.
+
+    path: as `open_events` takes it. What can't be read twice, a pipe, is copied to a temporary file first.
+    choose: which rows there are; None for all. Whatever comes later, the rows are those of the first reading
+    (files grow).
+    source: of the first reading, or of one that goes on: its files, facts and warnings.
+    """
+
+    def __init__(self, path: str | None, choose: Choose | None = None) -> None:
+        super().__init__()
+        self._path = default_input() if path is None else path
+        self._copy: IO[bytes] | None = None
+        self._shown = self._path
+        self._choose = choose
+        self._places: Places | None = None
+        self._count: int | None = None
+        self._keep_stream()
+        try:
+            self.source = self._open(())
+        except BaseException:
+            self.close()
+            raise
+        self.source.close()
+        self.is_sorted = self.source.facts.order == "journey"
+
+    @property
+    def sources(self) -> tuple[EventSource, ...]:
+        """The recording."""
+        return (self.source,)
+
+    def prepare(self, columns: Collection[str] | None) -> None:
+        """Say what the next readings need, None for all columns; others may be null."""
+        super().prepare(columns)
         if not self.is_sorted and (columns is None or "journey" in columns):
             self.places()
 
@@ -89,19 +131,13 @@ class Rows:
             numbers = np.arange(first, first + len(batch), dtype=np.uint64)
             named[NUMBER] = pa.array(numbers)
             named[FLOW_NAME] = flows(batch) if with_flow else pa.nulls(len(batch), FLOW)
+            named[FILE] = pa.repeat(_text(self._shown), len(batch))
+            host = _text(self.source.facts.host)
+            named[HOST] = pa.repeat(host, len(batch)) if host else pa.nulls(len(batch), pa.string())
             if places is not None:
                 named["journey"] = places.journeys(first, len(batch))
             columns_ = [named[field.name].cast(field.type) for field in self.schema]
             yield pa.RecordBatch.from_arrays(columns_, schema=self.schema)
-
-    def _kept(self) -> Iterator[pa.RecordBatch]:
-        try:
-            yield from self.batches(self._columns)
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            self.failure = error
-            raise
 
     def places(self) -> Places:
         """Return where each row of an unsorted recording belongs; found once."""
@@ -171,3 +207,8 @@ class Rows:
             self.close()
             raise RunError(f"can't keep what comes from {self._path}: {error.strerror}") from error
         self._path = f"/proc/self/fd/{self._copy.fileno()}"
+
+
+def _text(name: str) -> str:
+    """Return a name as Arrow takes it: one of a file may be of any bytes."""
+    return name.encode("utf-8", "replace").decode()

@@ -17,17 +17,18 @@ CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; Python has no name for 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The kernel and hardware as uname(2) names them."""
+    """The kernel, the hardware and the machine as uname(2) names them."""
 
     kernel_release: str
     kernel_version: str
     hardware_name: str
+    host: str
 
 
 def machine() -> Machine:
     """Return what uname(2) says."""
     name = os.uname()
-    return Machine(name.release, name.version, name.machine)
+    return Machine(name.release, name.version, name.machine, name.nodename)
 
 
 def kernel_clock_ns() -> int:

@@ -258,6 +258,11 @@ def test_a_directory_or_a_pattern_is_one_recording(fleet: Path) -> None:
     assert recording.to_arrow().num_rows == nat + 4
     ids = [journey.id for journey in recording.journeys()]
     assert ids == list(range(len(ids)))
+    found = recording.query("SELECT journey, events, file FROM journeys ORDER BY journey").to_pylist()
+    assert [(row["journey"], row["events"]) for row in found] == [
+        (j.id, len(j)) for j in recording.journeys()
+    ]
+    assert list(dict.fromkeys(row["file"] for row in found)) == list(recording.paths)
     assert api.open(fleet / "host-*").paths == recording.paths[:2]
     some = recording.filter("icmp")
     assert some.query("SELECT count(*) FROM events").column(0).to_pylist() == [len(list(some))]

@@ -298,3 +298,34 @@ def test_the_prompt(terminal: tuple[int, subprocess.Popen[bytes]]) -> None:
     assert "stopped" in until(master, "fyke> ")
     os.write(master, b"\x04")
     assert process.wait(30) == 0
+
+
+def test_several_recordings_and_a_directory_of_them(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    names = [str(tmp_path / name) for name in ("a.json", "b.json")]
+    for name in names:
+        Path(name).write_bytes(BASIC.read_bytes())
+    broken = write(tmp_path / "c.arrow", [{"timestamp_ns": 1}])
+    broken.write_bytes(broken.read_bytes()[:3000])
+    sql = "SELECT file, count(*) AS n FROM events GROUP BY file ORDER BY file"
+    total = sum(n for _, n in counted(BASIC))
+    for argv in (names, [str(tmp_path / "*.json")], [str(tmp_path)]):
+        code, out, err = ask(sql, *argv, capfd=capfd)
+        assert code == 0
+        assert [tuple(row) for row in csv.reader(io.StringIO(out))][1:] == [(n, str(total)) for n in names]
+        assert ("left out" in err) == (argv == [str(tmp_path)])
+    code, _, err = ask(sql, *names, "-o", names[1], capfd=capfd)
+    assert code == 2
+    assert f"{names[1]} is the recording that is read" in err
+
+
+def test_what_a_filter_cannot_judge_names_the_recording(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bare = write(tmp_path / "bare.arrow", [{"timestamp_ns": 1}])
+    _, out, err = ask("SELECT count(*) FROM events", str(BASIC), str(bare), "-f", "icmp", capfd=capfd)
+    assert int(out.splitlines()[1]) > 0
+    assert (
+        err == f"warning: {bare}: no event holds a packet, so none can match: record with the collector skb\n"
+    )

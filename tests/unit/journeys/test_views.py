@@ -26,7 +26,8 @@ from fyke.events.schema import arrow_schema, arrow_type, sections
 from fyke.events.store import EventWriter
 from fyke.journeys.sort import sort, sorted_facts, sorted_schema
 from fyke.journeys.views import Views
-from fyke.journeys.views_columns import EVENTS, FLOW_COLUMNS, VIEWS, views_page
+from fyke.journeys.views_columns import CONNECTIONS, EVENTS, FLOW_COLUMNS, VIEWS, views_page
+from fyke.journeys.views_many import recorded_rows
 from fyke.journeys.views_rows import Rows
 
 ROOT = Path(__file__).parents[3]
@@ -68,8 +69,13 @@ def sorted_copy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Pa
     return sorted_file
 
 
-def record(path: Path, rows: list[Row]) -> Path:
-    with EventWriter(str(path), Facts()) as writer:
+def names_of_files(view: str) -> str:
+    """Return the column that differs between copies of a recording."""
+    return "files" if view == CONNECTIONS.name else "file"
+
+
+def record(path: Path, rows: list[Row], facts: Facts | None = None) -> Path:
+    with EventWriter(str(path), facts or Facts()) as writer:
         for batch in batches(rows):
             writer.write(batch)
     return path
@@ -212,8 +218,8 @@ def test_a_sorted_file_says_the_same(
     sorted_copy: Callable[[Path], Path],
 ) -> None:
     # The number of a row is that in its file.
-    left_out = "" if view not in ("events", "drops") else "EXCLUDE (number)"
-    order = f"SELECT * {left_out} FROM {view} ORDER BY ALL"
+    left_out = ["number"] if view in ("events", "drops") else []
+    order = f"SELECT * EXCLUDE ({', '.join([*left_out, names_of_files(view)])}) FROM {view} ORDER BY ALL"
     as_it_is, in_order = of_file(path), of_file(sorted_copy(path))
     assert (as_it_is.rows.is_sorted, in_order.rows.is_sorted) == (False, True)
     assert as_it_is.table(order).to_pylist() == in_order.table(order).to_pylist()
@@ -233,8 +239,68 @@ def test_columns_of_later_versions_and_of_others(tmp_path: Path) -> None:
     plain = record(tmp_path / "b.arrow", MADE)
     with views(tmp_path / "a.arrow") as later, views(plain) as known:
         for view in VIEWS:
-            sql = f"SELECT * FROM {view.name} ORDER BY ALL"
+            sql = f"SELECT * EXCLUDE ({names_of_files(view.name)}) FROM {view.name} ORDER BY ALL"
             assert later.table(sql).to_pylist() == known.table(sql).to_pylist()
+
+
+def test_several_recordings_are_one_table(tmp_path: Path) -> None:
+    """Each as it is alone, with numbers that go on, also where packets, CPUs and times are the same."""
+    paths = [
+        record(tmp_path / "a.arrow", MADE, Facts(host="web1")),
+        record(tmp_path / "b.arrow", [event(11, (10, 5)), event(16, (10, 5)), closing(20)]),
+        record(tmp_path / "c.arrow", MADE, Facts(host="web\ud800\n")),
+        CORPUS / "basic-default" / "sorted.json",
+        CORPUS / "nft-verdicts" / "events.json",
+    ]
+    hosts = ["web1", None, "web?\n", None, None]
+    with Views(recorded_rows([str(path) for path in paths])) as opened:
+        for view, number in (
+            ("events", "number"),
+            ("drops", "number"),
+            ("journeys", None),
+            ("hops", None),
+            ("losses", None),
+        ):
+            wanted: list[Row] = []
+            rows = journeys = 0
+            for path, host in zip(paths, hosts, strict=True):
+                for row in ask(path, f"SELECT * FROM {view}"):
+                    assert (row["file"], row["host"]) == (str(path), host)
+                    moved = {"journey": row["journey"] + journeys} if "journey" in row else {}
+                    wanted.append(row | moved | ({number: row[number] + rows} if number else {}))
+                (counts,) = ask(path, "SELECT count(*), count(DISTINCT journey.id) FROM recorded")
+                rows, journeys = (a + b for a, b in zip((rows, journeys), counts.values(), strict=True))
+            assert sorted(opened.table(f"SELECT * FROM {view}").to_pylist(), key=repr) == sorted(
+                wanted, key=repr
+            )
+
+
+def test_connections_name_the_recordings_that_saw_them(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path in paths:
+        path.write_bytes((CORPUS / "bridge-udp" / "events.json").read_bytes())
+    alone = ask(paths[0], "SELECT * FROM connections ORDER BY ALL")
+    with Views(recorded_rows([str(path) for path in paths])) as opened:
+        both = opened.table("SELECT * FROM connections ORDER BY ALL").to_pylist()
+    counted = ("packets", "bytes", "packets_back", "bytes_back", "events", "drops")
+    assert alone
+    assert {row["files"] for row in alone} == {str(paths[0])}
+    assert both == [
+        row | {name: 2 * row[name] for name in counted} | {"files": ", ".join(map(str, paths))}
+        for row in alone
+    ]
+
+
+def test_damage_of_one_recording_does_not_end_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes((CORPUS / "nat-ping" / "events.json").read_bytes()[:-20])
+    whole = record(tmp_path / "b.arrow", MADE)
+    with Views(recorded_rows([str(tmp_path / "a.json"), str(whole)])) as opened:
+        counts = opened.table(
+            "SELECT file, count(*) AS n FROM events GROUP BY file ORDER BY file"
+        ).to_pylist()
+        assert "a.json is damaged" in str(opened.rows.problem)
+    assert [row["file"] for row in counts] == [str(tmp_path / "a.json"), str(whole)]
+    assert counts[1]["n"] == len([row for row in MADE if not row.keys() & {"gap", "closing"}])
 
 
 def test_a_packet_id_is_the_one_of_the_text() -> None:
