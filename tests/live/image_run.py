@@ -61,7 +61,9 @@ class ImageRun:
         self._rings: Rings | None = None
         try:
             self._rings = Rings(loaded.ring_fds, planned.ring_sizes, loaded.layout.record_bytes)
-            self._decoder = Decoder(planned, loaded.layout, KernelNames(view, loaded.maps.stacks))
+            self._decoder = Decoder(
+                planned, loaded.layout, KernelNames(view, loaded.maps.stacks, loaded.maps.names)
+            )
             counters = loaded.counters[0]
             self._counters: npt.NDArray[np.uint64] = counters.view(np.uint64).reshape(len(counters), -1)
             self._counter_names = _names_of_words(counters.dtype)

@@ -96,14 +96,18 @@ class Decoder:
     def _labelled(
         self, section: str, column: Column, values: npt.NDArray[Any], label: Callable[[Any], Any]
     ) -> pa.Array:
-        """Give each distinct raw value its label once, and look it up for every row."""
+        """Give each distinct raw value its label once, and look it up for every row.
+
+        What has none now may have one later: a rule that wasn't read yet.
+        """
         encoded = _fixed(values).dictionary_encode()
         known = self._labels.setdefault((section, column.name), {})
         distinct = []
         for value in encoded.dictionary.to_pylist():
-            if value not in known:
-                known[value] = label(value)
-            distinct.append(known[value])
+            found = known.get(value)
+            if found is None:
+                found = known[value] = label(value)
+            distinct.append(found)
         return pa.array(distinct, _type(column)).take(encoded.indices)
 
 

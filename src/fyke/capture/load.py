@@ -7,7 +7,7 @@ import os
 import platform
 import resource
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import resources
 
 import numpy as np
@@ -18,6 +18,7 @@ from fyke.capture.arguments import ARGUMENTS, context_offset
 from fyke.capture.filters import FilterCode, compile_filters
 from fyke.capture.kernel import Kernel
 from fyke.capture.layout import RecordLayout, read_layout, struct_dtype
+from fyke.capture.names import MOST_NAMES
 from fyke.capture.plan import Plan
 from fyke.capture.probes import PlannedProbe
 from fyke.capture.slots import fill_slots
@@ -44,6 +45,7 @@ COOKIES = {
     "fexit": "",
 }
 _PROBE_ID_MARK, _COLLECT_MARK = 0x5CA1AB1E, 0x0C011EC7  # in core/probe.bpf.h
+_NAMING = {"nft"}  # sections with numbers of names
 _ROOT_SKB = -2  # ROOT_SKB in core/probe.bpf.h
 
 
@@ -82,6 +84,7 @@ class _Maps:
     rings: int
     tracking: int
     stacks: int
+    names: int
 
 
 class Loaded:
@@ -131,6 +134,7 @@ class Loaded:
         opened.set_max_entries("counters", len(plan.probes) * plan.cpus)
         opened.set_max_entries("rings", plan.cpus)
         opened.set_max_entries("tracking", plan.tracking_entries if plan.tracking else 1)
+        opened.set_max_entries("names", MOST_NAMES if _NAMING & set(plan.sections) else 1)
         opened.set_max_entries("stacks", plan.stack_entries if plan.any_stack else 1)
         self.ring_fds = [
             self._own(libbpf.create_ring(f"fyke_ring_{cpu}", size))
@@ -175,9 +179,7 @@ class Loaded:
 
     def _fill(self) -> None:
         opened = self._object
-        self.maps = _Maps(
-            *(opened.map_fd(name) for name in ("probes", "counters", "rings", "tracking", "stacks"))
-        )
+        self.maps = _Maps(*(opened.map_fd(field.name) for field in fields(_Maps)))
         for cpu, fd in enumerate(self.ring_fds):
             libbpf.update_element(self.maps.rings, struct.pack("=I", cpu), struct.pack("=I", fd))
         config = struct_dtype(self._btf, "probe")

@@ -6,10 +6,13 @@ import struct
 from typing import Protocol
 
 from fyke.capture import libbpf
+from fyke.events.escape import name_from_bytes
 
 # A program of ours (its symbol is younger than our list of them), and what calls it at a tracepoint.
 _MACHINERY = ("0x", "bpf_prog_", "bpf_trace_run", "__bpf_trace_", "__traceiter_")
 _FRAMES = 127  # STACK_FRAMES in core/stack.bpf.h
+MOST_NAMES = 16_384
+_NAME_BYTES, _NUMBER_BYTES = 128, 8  # struct name in core/views.bpf.h, and its number
 
 
 class Symbols(Protocol):
@@ -30,12 +33,24 @@ class Kernel(Protocol):
         """Its symbols."""
 
 
-class KernelNames:
-    """Names of one collection (`fyke.events.column.Names`)."""
+class Rules(Protocol):
+    """Rules of nftables, by handles."""
 
-    def __init__(self, kernel: Kernel, stacks_fd: int) -> None:
+    def rule(self, netns: int, table: int, handle: int) -> str | None:
+        """Return a rule's text, None when it isn't known."""
+
+
+class KernelNames:
+    """Names of one collection (`fyke.events.column.Names`).
+
+    stacks_fd, names_fd: maps of the programs. rules: None where no rule is asked for.
+    """
+
+    def __init__(self, kernel: Kernel, stacks_fd: int, names_fd: int, rules: Rules | None = None) -> None:
         self._kernel = kernel
-        self._stacks_fd = stacks_fd
+        self._stacks_fd, self._names_fd = stacks_fd, names_fd
+        self._rules = rules
+        self._names: dict[int, str] = {}
         self._enums: dict[str, dict[int, str]] = {}
         self._symbols: dict[int, str] = {}
         self._stacks: dict[int, list[str] | None] = {}
@@ -62,6 +77,18 @@ class KernelNames:
             symbols = [self.symbol(frame) for frame in frames if frame]
             self._stacks[stack_id] = _without_machinery(symbols) or None
         return self._stacks[stack_id]
+
+    def name(self, number: int) -> str | None:
+        """Return the name with this number, None for 0."""
+        if number and number not in self._names:
+            texts, numbers, count = libbpf.elements(self._names_fd, _NAME_BYTES, _NUMBER_BYTES, MOST_NAMES)
+            for at, known in enumerate(struct.unpack(f"={count}Q", numbers)):
+                self._names[known] = name_from_bytes(texts[at * _NAME_BYTES : (at + 1) * _NAME_BYTES])
+        return self._names.get(number)
+
+    def nft_rule(self, netns: int, table: int, rule: int) -> str | None:
+        """Return a rule's text, None when it isn't known."""
+        return self._rules.rule(netns, table, rule) if self._rules else None
 
 
 def _without_machinery(frames: list[str]) -> list[str]:

@@ -43,7 +43,7 @@ class Session:
         self._loaded = Loaded(plan, kernel)
         try:
             self._rings = Rings(self._loaded.ring_fds, plan.ring_sizes, self._loaded.layout.record_bytes)
-            names = KernelNames(kernel, self._loaded.maps.stacks)
+            names = KernelNames(kernel, self._loaded.maps.stacks, self._loaded.maps.names)
             self._decoder = Decoder(plan, self._loaded.layout, names)
             self._attached = Attached(self._loaded, progress)
             programs = self._loaded.programs

@@ -23,6 +23,12 @@ class Names(Protocol):
     def symbol(self, address: int) -> str:
         """Return `symbol+0xoffset` of a kernel text address."""
 
+    def name(self, number: int) -> str | None:
+        """Return the name with a number of core/names.bpf.h; None for 0, and for one that had no room."""
+
+    def nft_rule(self, netns: int, table: int, rule: int) -> str | None:
+        """Return a rule as nft lists it: of a namespace (inode number), by handles; None when not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

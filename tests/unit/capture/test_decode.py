@@ -48,6 +48,14 @@ class Names:
     def symbol(self, address: int) -> str:
         raise AssertionError("stacks come with their symbols")
 
+    def name(self, number: int) -> str | None:
+        self.asked.append(number)
+        return f"name {number}" if number else None
+
+    def nft_rule(self, netns: int, table: int, rule: int) -> str | None:
+        self.asked.append((netns, table, rule))
+        return f"rule {rule}"
+
 
 @cache
 def plan(stack: bool = False) -> Plan:

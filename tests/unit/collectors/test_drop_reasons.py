@@ -42,6 +42,12 @@ class Enums:
     def symbol(self, address: int) -> str:
         raise AssertionError
 
+    def name(self, number: int) -> str | None:
+        raise AssertionError
+
+    def nft_rule(self, netns: int, table: int, rule: int) -> str | None:
+        raise AssertionError
+
 
 @pytest.mark.parametrize(
     ("raw", "subsystem", "name"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
@@ -61,8 +62,39 @@ def test_the_bits_of_verdicts() -> None:
         mask(["stop"])
 
 
-def test_what_leads_nowhere_has_no_chain() -> None:
-    column = next(c for c in SECTION.columns if c.name == "verdict_chain_name")
-    assert column.label is not None
-    assert column.label(bytes(128), None) is None  # type: ignore[arg-type]
-    assert column.label(b"sub".ljust(128, b"\0"), None) == "sub"  # type: ignore[arg-type]
+class Names:
+    """A collection's names, as far as nft asks for them."""
+
+    def name(self, number: int) -> str | None:
+        return {7: "sub"}.get(number)
+
+    def nft_rule(self, netns: int, table: int, rule: int) -> str | None:
+        return {(4026531840, 2, 4): "tcp dport 22 drop"}.get((netns, table, rule))
+
+
+def label(column: str, raw: Any) -> Any:
+    found = next(c.label for c in SECTION.columns if c.name == column)
+    assert found is not None
+    return found(raw, Names())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("column", ["table_name", "chain_name", "verdict_chain_name"])
+def test_names_are_looked_up_by_their_number(column: str) -> None:
+    assert [label(column, raw) for raw in (7, 0, 8)] == ["sub", None, None]
+
+
+def test_a_rule_is_found_by_its_handles_in_its_namespace() -> None:
+    def place(netns: int, table: int, rule: int) -> bytes:
+        return struct.pack("=QqII", table, rule, netns, 0)  # struct nft_rule_place
+
+    assert label("rule", place(4026531840, 2, 4)) == "tcp dport 22 drop"
+    assert label("rule", place(4026531841, 2, 4)) is None
+    assert label("rule", place(4026531840, 2, -1)) is None
+
+
+def test_the_rule_itself_is_shown_when_asked_for() -> None:
+    rule = RULE | {"rule": 'tcp dport 22 drop comment "\x1b"'}
+    values = [rule.get(c.name) for c in SECTION.columns]
+    shown = nft_text(Style(link_layer=True), *values)
+    assert shown == 'table filter (2) chain forward (1) handle 4 drop rule: tcp dport 22 drop comment "\\x1b"'
+    assert nft_text(Style(), *values) == "table filter (2) chain forward (1) handle 4 drop"

@@ -47,13 +47,16 @@ static __always_inline __u32 collect(struct context *c, const struct tracked *t,
 
 	/* First, where the verifier knows least that may differ: it follows the long way through a chain or a connection
 	 * once for each state it comes with. */
-	COLLECT(nft);
+	if (section_at[SECTION_nft]) {
+		COLLECT(nft);
+		view_skb_again(c); /* its names took its place */
+	}
 	if (section_at[SECTION_ct]) {
 		struct nf_conn *parent = NULL;
 
 		COLLECT(ct, &parent);
 		COLLECT(ct_parent, parent);
-		view_skb_again(c); /* they took its place */
+		view_skb_again(c); /* they took its place too */
 	}
 	COLLECT(skb_tracking, t);
 	COLLECT(skb_drop);

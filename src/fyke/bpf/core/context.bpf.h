@@ -17,11 +17,13 @@ struct context {
 	struct sk_buff *skb;	  /* its address */
 	struct sk_buff *skb_view; /* what to read its members from; valid when skb is not NULL */
 	unsigned char *head;	  /* skb->head */
-	/* The stack has no room for all of them at once: filters run before anything else needs the copy. */
+	/* The stack has no room for all of them at once: filters run before anything else needs the copy, and who
+	 * needs a name calls view_skb_again(). */
 	union {
 		__u8 skb_copy[256];
 		struct packet_view packet;
 		struct field_view fields;
+		struct name name;
 	};
 };
 

@@ -25,6 +25,11 @@ struct field_view {
 	__u8 loaded[64];  /* for what is read */
 };
 
+/* Of a table, a chain and the like; longer ones are cut. */
+struct name {
+	char text[128];
+};
+
 enum packet_kind {
 	PACKET_ETHERNET, /* begins with a link-layer header */
 	PACKET_NETWORK,	 /* begins with a network header */
@@ -39,4 +44,5 @@ enum verdict {
 
 KEEP_TYPE(struct, packet_view);
 KEEP_TYPE(struct, field_view);
+KEEP_TYPE(struct, name);
 KEEP_TYPE(enum, verdict);

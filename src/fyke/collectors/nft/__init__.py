@@ -6,26 +6,35 @@ the chain that a jump or goto leads to. The kernel tells of packets that some ru
 accept, unless told otherwise. Adds a probe at the function `__nft_trace_packet`.
 """
 
+import struct
+
 from fyke.collectors.api import Collector
 from fyke.collectors.kernel_view import KernelView
 from fyke.collectors.nft.verdicts import verdict
 from fyke.events.column import Column, Names, Section
-from fyke.events.escape import name_from_bytes
 
 # Named differently where the compiler, or an older kernel, keeps the outer one.
 _FUNCTIONS = ("__nft_trace_packet", "nft_trace_packet")
 
 
-def _chain(raw: bytes, _names: Names) -> str | None:
-    return name_from_bytes(raw) or None
+_RULE = struct.Struct("=QqI4x")  # struct nft_rule_place
+
+
+def _name(number: int, names: Names) -> str | None:
+    return names.name(number)
+
+
+def _rule(raw: bytes, names: Names) -> str | None:
+    table, rule, netns = _RULE.unpack(raw)
+    return names.nft_rule(netns, table, rule) if rule >= 0 else None
 
 
 SECTION = Section(
     "nft",
     "Which rule of nftables, or policy, decided what about the packet.",
     (
-        Column("table_name", "string", "Table; odd bytes escaped as in task.comm", "", "table_name"),
-        Column("chain_name", "string", "Chain", "", "chain_name"),
+        Column("table_name", "string", "Table; odd bytes escaped as in task.comm", "", "table_name", _name),
+        Column("chain_name", "string", "Chain", "", "chain_name", _name),
         Column(
             "verdict",
             "string",
@@ -40,7 +49,7 @@ SECTION = Section(
             "Chain that a jump or goto leads to",
             "",
             "verdict_chain_name",
-            _chain,
+            _name,
         ),
         Column("table_handle", "int64", "The table's handle", "", "table_handle"),
         Column("chain_handle", "int64", "The chain's handle", "", "chain_handle"),
@@ -53,6 +62,14 @@ SECTION = Section(
             null_if=-1,
         ),
         Column("policy", "bool", "Whether the chain's policy decided", "", "policy"),
+        Column(
+            "rule",
+            "string",
+            "The rule as `nft list` showed it when the packet met it, null where it wasn't read",
+            "",
+            "rule",
+            _rule,
+        ),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Text of the nft section: `table filter (2) chain forward (1) handle 4 accept`."""
+"""Text of the nft section: `table filter (2) chain forward (1) handle 4 accept`; with `-e` the rule too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fyke.events.escape import printable
 
 
 def nft_text(
-    _style: Style,
+    style: Style,
     table: str | None,
     chain: str | None,
     verdict: str | None,
@@ -17,8 +17,9 @@ def nft_text(
     chain_handle: int | None,
     rule_handle: int | None,
     policy: bool | None,
+    rule: str | None,
 ) -> str | None:
-    """Return where it was decided, what, and where that leads."""
+    """Return where it was decided, what, where that leads, and the rule as `nft list` shows it."""
     if verdict is None and table is None and chain is None:
         return None
     text = f"table {shown(table)} ({_number(table_handle)}) chain {shown(chain)} ({_number(chain_handle)})"
@@ -27,7 +28,9 @@ def nft_text(
     text += f" {shown(verdict)}"
     if policy:
         text += " (policy)"
-    return text if target is None else f"{text} chain {printable(target)}"
+    if target is not None:
+        text += f" chain {printable(target)}"
+    return f"{text} rule: {printable(rule)}" if style.link_layer and rule is not None else text
 
 
 def _number(value: int | None) -> str:

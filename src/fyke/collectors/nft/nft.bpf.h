@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "core/context.bpf.h"
+#include "core/names.bpf.h"
 
 /* Of the UAPI: include/uapi/linux/netfilter.h, netfilter/nf_tables.h. */
 #define NF_VERDICT_MASK 0xff
@@ -19,10 +19,19 @@
 
 #define NFT_RULES (1 << 20) /* of a chain, as far as its end is looked for */
 
+/* What a rule is found by. */
+struct nft_rule_place {
+	__u64 table_handle;
+	__s64 rule_handle;
+	__u32 netns; /* inode number */
+	__u32 pad;
+};
+
 struct section_nft {
-	char table_name[128];
-	char chain_name[128];
-	char verdict_chain_name[128]; /* empty: the verdict leads to none */
+	char rule[24];	  /* struct nft_rule_place */
+	__u64 table_name; /* numbers of names */
+	__u64 chain_name;
+	__u64 verdict_chain_name; /* 0: the verdict leads to none */
 	__s64 table_handle;
 	__s64 chain_handle;
 	__s64 rule_handle; /* -1: no rule, but the policy or the end of the chain */
@@ -36,6 +45,14 @@ KEEP_TYPE(struct, section_nft);
 struct nft_table {
 	char *name;
 	__u64 handle;
+} __kernel_struct;
+
+struct nf_hook_state {
+	struct net *net;
+} __kernel_struct;
+
+struct nft_pktinfo {
+	struct nf_hook_state *state;
 } __kernel_struct;
 
 struct nft_chain {
@@ -76,6 +93,7 @@ struct nft_rule_dp_last {
  * nf_tables: do not store rule in traceinfo structure") and 0a202145d5f9 ("netfilter: nf_tables: do not store verdict
  * in traceinfo structure") (all in v6.4). */
 struct nft_traceinfo {
+	struct nft_pktinfo *pkt;
 	bool trace;
 	bool nf_trace;
 	struct nft_base_chain *basechain;
@@ -209,12 +227,36 @@ static __always_inline __s64 rule_handle(const struct context *c, void *rule, __
 	return BPF_CORE_READ_BITFIELD_PROBED((struct nft_rule_dp *)rule, handle);
 }
 
-static __always_inline void put_target(struct section_nft *s, struct nft_verdict *verdict)
+static __always_inline __u32 netns_of(const struct context *c, struct nft_traceinfo *info)
+{
+	struct nft_pktinfo *pkt;
+	struct nf_hook_state *state;
+	struct net *net;
+
+	if (bpf_core_field_exists(info->pkt))
+		pkt = nft_read(info, pkt);
+	else
+		pkt = (void *)argument(c, c->probe->skb_at);
+	state = nft_read(pkt, state);
+	net = nft_read(state, net);
+	return nft_read(net, ns.inum);
+}
+
+static __always_inline void put_rule(struct section_nft *s, __u32 netns)
+{
+	struct nft_rule_place *place = (void *)s->rule;
+
+	place->table_handle = s->table_handle;
+	place->rule_handle = s->rule_handle;
+	place->netns = netns;
+	place->pad = 0;
+}
+
+static __always_inline __u64 target_of(struct context *c, struct nft_verdict *verdict)
 {
 	struct nft_chain *chain = nft_read(verdict, chain);
 
-	bpf_probe_read_kernel_str(s->verdict_chain_name, sizeof(s->verdict_chain_name),
-				  nft_read(chain, name));
+	return name_number(c, nft_read(chain, name));
 }
 
 static __always_inline bool collect_nft(struct context *c, struct section_nft *s)
@@ -226,16 +268,17 @@ static __always_inline bool collect_nft(struct context *c, struct section_nft *s
 
 	if (!is_kernel_address(chain))
 		return false;
-	__builtin_memset(s, 0, sizeof(*s));
 	table = nft_read(chain, table);
-	bpf_probe_read_kernel_str(s->table_name, sizeof(s->table_name), nft_read(table, name));
-	bpf_probe_read_kernel_str(s->chain_name, sizeof(s->chain_name), nft_read(chain, name));
+	s->table_name = name_number(c, nft_read(table, name));
+	s->chain_name = name_number(c, nft_read(chain, name));
 	s->table_handle = nft_read(table, handle);
 	s->chain_handle = nft_read(chain, handle);
 	s->verdict = verdict_code(c, info);
 	s->rule_handle = rule_handle(c, rule, s->verdict);
 	s->policy = is_policy(c);
+	s->verdict_chain_name = 0;
 	if (!s->policy && (s->verdict == NFT_JUMP || s->verdict == NFT_GOTO))
-		put_target(s, verdict_of(c, info));
+		s->verdict_chain_name = target_of(c, verdict_of(c, info));
+	put_rule(s, netns_of(c, info));
 	return true;
 }
