@@ -139,6 +139,7 @@ SELECT
     skb_drop.subsys AS subsystem,
     symbol,
     before AS after_symbol,
+    CASE WHEN skb_drop.drop_reason = 'NETFILTER_DROP' THEN last_rule END AS rule,
     dev.name AS dev,
     netns.inum AS netns,
     tuple,
@@ -147,7 +148,19 @@ SELECT
     file,
     host
 FROM (
-    SELECT *, lag(symbol) OVER (PARTITION BY journey ORDER BY index) AS before FROM events
+    SELECT
+        *,
+        lag(symbol) OVER (PARTITION BY journey ORDER BY index) AS before,
+        last_value(dropping IGNORE NULLS) OVER (PARTITION BY journey ORDER BY index) AS last_rule
+    FROM (
+        SELECT
+            *,
+            CASE WHEN nft.verdict = 'drop' THEN
+                nft.table_name || ' ' || nft.chain_name
+                    || coalesce(': ' || nft.rule, ' handle ' || CAST(nft.rule_handle AS VARCHAR), ' policy')
+            END AS dropping
+        FROM events
+    ) AS ruled
 ) AS placed
 WHERE skb_drop IS NOT NULL;
 

@@ -156,6 +156,11 @@ DROPS = View(
         Column(
             "after_symbol", "string", "Probe of the event before it in the journey; null when it is the first"
         ),
+        Column(
+            "rule",
+            "string",
+            "Of a drop by netfilter: the table, chain and rule of nftables that decided it, if it was recorded",
+        ),
         Column("dev", "string", "Network device"),
         Column("netns", "uint32", "Network namespace (netns.inum)"),
         _TUPLE,

@@ -184,6 +184,27 @@ def test_journeys_of_real_recordings(path: Path, of_file: Callable[[Path], Views
             assert row["drop_symbol"] == symbols[max(drops[0] - 1, 0)]
 
 
+def test_the_rule_that_dropped_a_packet(tmp_path: Path) -> None:
+    def nft(verdict: str, **more: Any) -> dict[str, Any]:
+        return {"table_name": "t", "chain_name": "c", "verdict": verdict, "policy": False, **more}
+
+    def journey(start: int, drop: str, *verdicts: dict[str, Any]) -> list[dict[str, Any]]:
+        seen = [event(start + n, (start, 9)) | {"nft": v} for n, v in enumerate(verdicts)]
+        return [*seen, event(start + 90, (start, 9)) | {"skb_drop": {"drop_reason": drop}}]
+
+    rows = [
+        *journey(
+            100, "NETFILTER_DROP", nft("accept", rule_handle=3), nft("drop", rule_handle=4, rule="ip drop")
+        ),
+        *journey(200, "NETFILTER_DROP", nft("drop", rule_handle=5)),
+        *journey(300, "NETFILTER_DROP", nft("accept"), nft("drop", policy=True)),
+        *journey(400, "NETFILTER_DROP", nft("accept", rule_handle=3)),
+        *journey(500, "NO_SOCKET", nft("drop", rule_handle=4)),
+    ]
+    found = ask(record(tmp_path / "a.arrow", rows), "SELECT rule FROM drops ORDER BY timestamp_ns")
+    assert [row["rule"] for row in found] == ["t c: ip drop", "t c handle 5", "t c policy", None, None]
+
+
 def _in_order(values: Any) -> str | None:
     return " > ".join(dict.fromkeys(str(v) for v in values if v is not None)) or None
 
