@@ -8,14 +8,17 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 NAMES = Path("/run/netns")
 _OWN = "/proc/thread-self/ns/net"
 _CLONE_NEWNET = 0x40000000
 _NS_GET_NSTYPE = 0xB703  # include/uapi/linux/nsfs.h
 _libc = ctypes.CDLL(None, use_errno=True)
+
+Result = TypeVar("Result")
 
 
 def names(directory: Path = NAMES) -> list[str]:
@@ -52,32 +55,46 @@ def devices(inode: int | None) -> dict[str, int]:
     """
     if inode is None or inode == own_inode():
         return {name: index for index, name in socket.if_nameindex()}
-    descriptor = _open(inode)
-    found: list[dict[str, int] | OSError] = []
+    return inside(inode, lambda: {name: index for index, name in socket.if_nameindex()})
 
-    def enter() -> None:
+
+def inside(inode: int, work: Callable[[], Result]) -> Result:
+    """Return what `work` does in a thread that is in a namespace; what it raises is raised here.
+
+    LookupError when no process is in it and no file is mounted for it; OSError when it can't be entered.
+    """
+    descriptor = open_namespace(inode)
+    found: list[Result] = []
+    failed: list[BaseException] = []
+
+    def begin() -> None:
         # Only this thread changes its namespace, and it ends here.
         try:
-            if _libc.setns(descriptor, _CLONE_NEWNET):
-                error = ctypes.get_errno()
-                raise OSError(error, os.strerror(error))
-            found.append({name: index for index, name in socket.if_nameindex()})
-        except OSError as error:
-            found.append(error)
+            enter(descriptor)
+            found.append(work())
+        except BaseException as error:
+            failed.append(error)
 
     try:
-        thread = threading.Thread(target=enter)
+        thread = threading.Thread(target=begin)
         thread.start()
         thread.join()
     finally:
         os.close(descriptor)
-    if isinstance(found[0], OSError):
-        raise found[0]
+    if failed:
+        raise failed[0]
     return found[0]
 
 
-def _open(inode: int) -> int:
-    """Open a namespace by its inode: a descriptor."""
+def enter(descriptor: int) -> None:
+    """Move the calling thread into a namespace. Raises OSError."""
+    if _libc.setns(descriptor, _CLONE_NEWNET):
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def open_namespace(inode: int) -> int:
+    """Open a namespace by its inode: a descriptor, which keeps it alive. LookupError when it isn't found."""
     for path in _places(inode):
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -90,7 +107,9 @@ def _open(inode: int) -> int:
 
 
 def _places(inode: int) -> Iterator[str]:
-    """Yield files that are a namespace: mounted ones, then those of processes."""
+    """Yield files that are a namespace: ours, mounted ones, then those of processes."""
+    if inode == own_inode():
+        yield _OWN
     name = f"net:[{inode}]"
     for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
         # 4026532 ... ROOT MOUNTPOINT ..., with \040 for a blank (proc_pid_mountinfo(5))
