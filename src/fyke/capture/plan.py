@@ -134,6 +134,14 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     )
 
 
+def check_options(options: Options) -> None:
+    """Raise UsageError for what is wrong on any kernel."""
+    for text in options.probes:
+        parse_probe(text)
+    _check_collectors(options.collectors)
+    parse_filters(options.filters)
+
+
 def default_buffer_bytes(cpus: int) -> int:
     """Return the default memory of all rings: 1 MiB a CPU, at least 64 MiB."""
     return max(64 << 20, cpus << 20)
@@ -148,10 +156,7 @@ def _check_buffer(options: Options, cpus: int) -> None:
 
 
 def _choose_collectors(options: Options, kernel: Kernel) -> tuple[tuple[Collector, ...], list[str]]:
-    known = {c.name: c for c in COLLECTORS}
-    for name in options.collectors:
-        if name != "auto" and name not in known:
-            raise UsageError(f"unknown collector {name!r}", f"collectors: auto, {', '.join(known)}")
+    _check_collectors(options.collectors)
     chosen: list[Collector] = []
     notes: list[str] = []
     for collector in COLLECTORS:
@@ -167,6 +172,13 @@ def _choose_collectors(options: Options, kernel: Kernel) -> tuple[tuple[Collecto
         chosen.append(collector)
         notes.extend(collector.notes(kernel))
     return tuple(chosen), notes
+
+
+def _check_collectors(names: tuple[str, ...]) -> None:
+    known = [c.name for c in COLLECTORS]
+    for name in names:
+        if name != "auto" and name not in known:
+            raise UsageError(f"unknown collector {name!r}", f"collectors: auto, {', '.join(known)}")
 
 
 def _no_kprobes(collector: Collector, kernel: Kernel) -> str | None:
@@ -186,4 +198,13 @@ def _choose_sections(options: Options, collectors: tuple[Collector, ...], kernel
     return tuple(s.name for c in collectors for s in c.sections if s.name not in off | c.left_out(kernel))
 
 
-__all__ = ["ARGUMENTS", "Kernel", "Options", "Plan", "PlannedProbe", "default_buffer_bytes", "make_plan"]
+__all__ = [
+    "ARGUMENTS",
+    "Kernel",
+    "Options",
+    "Plan",
+    "PlannedProbe",
+    "check_options",
+    "default_buffer_bytes",
+    "make_plan",
+]

@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fyke.cli.options import FILTER, FILTER_FILE, OUT_FORMAT, PRINT, TEXT, Once, Option, add_options, style
@@ -141,6 +141,14 @@ def run(args: argparse.Namespace) -> int:
             _show(plan, kernel, args)
             return 0
         return _collect(args, plan, kernel)
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise UsageError for what is wrong on any kernel; nothing is done."""
+    from fyke.capture.plan import check_options
+
+    check_options(_options(args))
+    _check(args)
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -279,7 +287,7 @@ def _collect(args: argparse.Namespace, plan: Plan, kernel: Any) -> int:
     pa.set_memory_pool(pa.system_memory_pool())
     if args.ready_file is not None:
         clear_ready_file(args.ready_file)
-    facts = _facts(plan)
+    facts = _facts(plan, getattr(args, "expanded", ()))
     command = Command(args.cmd) if args.cmd is not None else None
     with StopSignals() as signals, contextlib.ExitStack() as stack:
         live = args.out is None or args.print
@@ -346,11 +354,12 @@ def _sinks(
     return sink
 
 
-def _facts(plan: Plan) -> Facts:
+def _facts(plan: Plan, expanded: Sequence[str]) -> Facts:
+    """Return the facts of the collection. expanded: what profiles added to the command line."""
     from fyke import __version__
     from fyke.capture.begin import facts_of
 
-    return facts_of(plan, shlex.join(["fyke", *sys.argv[1:]]), __version__)
+    return facts_of(plan, shlex.join(["fyke", *sys.argv[1:], *expanded]), __version__)
 
 
 def _tell_started(plan: Plan, missing: dict[str, str]) -> None:

@@ -28,6 +28,7 @@ COMMANDS = (
     "convert",
     "schema",
     "python",
+    "profile",
     "sh-complete",
     "doctor",
 )
@@ -45,9 +46,13 @@ LATER_OPTIONS = frozenset(
             "--ovs-enrich-rate",
             "--kconf",
         ),
-        *("--sort", "-p", "--profile", "-P", "--extra-profiles-dir"),
+        "--sort",
     )
 )
+
+
+# What stands before the command, where it can't be meant for the command.
+GENERAL_OPTIONS = ("--log-level", "--profile", "-P", "--extra-profiles-dir")
 
 
 def _long_name(names: str) -> str:
@@ -68,6 +73,10 @@ class Parser(argparse.ArgumentParser):
             option = match[1]
             if option in LATER_OPTIONS:
                 raise UsageError(f"{option} is not available yet", see)
+            if option in GENERAL_OPTIONS:
+                raise UsageError(
+                    f"{option} stands before the command", f"write: fyke {option} ... {self.prog[5:]} ..."
+                )
             raise UsageError(f"{self.prog} has no option {option}", see)
         if match := re.match(r"argument (\S+): invalid int value: (.*)", message):
             raise UsageError(f"{_long_name(match[1])}: {match[2]} is not a whole number", see)
@@ -83,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
         try:
             options, command, rest = _split(argv)
             level = options.log_level
-            return _run(command, rest, level)
+            return _run(command, rest, options)
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -122,7 +131,7 @@ def module_of(command: str) -> str:
 def parser_of(command: str) -> Parser:
     """Return the parser of what follows a command."""
     module = import_module(module_of(command))
-    parser = Parser(prog=f"fyke {command}", description=module.SUMMARY)
+    parser: Parser = getattr(module, "PARSER", Parser)(prog=f"fyke {command}", description=module.SUMMARY)
     module.add_arguments(parser)
     return parser
 
@@ -138,6 +147,20 @@ def general_parser() -> Parser:
         choices=LOG_LEVELS,
         default="info",
         help="how much to say on stderr (default: info)",
+    )
+    parser.add_argument(
+        *("-p", "--profile"),
+        metavar="PROFILE",
+        action="append",
+        default=[],
+        help="set options of collect or pcap by profiles: names or files, separated by commas",
+    )
+    parser.add_argument(
+        *("-P", "--extra-profiles-dir"),
+        metavar="FOLDER",
+        action="append",
+        default=[],
+        help="look for profiles in this folder first",
     )
     parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -163,9 +186,16 @@ def _summaries() -> str:
     return "\n".join(["commands (a unique beginning is enough; COMMAND --help says more):", *lines])
 
 
-def _run(command: str, rest: list[str], level: str) -> int:
-    args = parser_of(command).parse_args(rest)
-    _set_up_log(level)
+def _run(command: str, rest: list[str], options: argparse.Namespace) -> int:
+    if options.profile:
+        from fyke.cli.profiled import parse_profiled
+
+        _set_up_log(options.log_level)  # they say what they set
+        args = parse_profiled(command, rest, options.profile, options.extra_profiles_dir)
+    else:
+        args = parser_of(command).parse_args(rest)
+        _set_up_log(options.log_level)
+    args.profile_folders = options.extra_profiles_dir
     return int(import_module(module_of(command)).run(args))
 
 

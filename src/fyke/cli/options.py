@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Option:
-    """An option or argument: its names, help, and what else argparse is to know of it."""
+    """An option or argument: its names, help, and what else argparse is to know of it.
+
+    one_of: what it says, where others say the same in another way: of a profile's and the command line's only
+    one counts.
+    """
 
     names: tuple[str, ...]
     help: str
     settings: dict[str, Any] = field(default_factory=dict)
+    one_of: str | None = None
 
 
 def _flag(*names: str, help: str) -> Option:
@@ -38,7 +43,7 @@ class Once(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         """Store the value; raise UsageError when there is one."""
-        if getattr(namespace, self.dest) is not None:
+        if getattr(namespace, self.dest, None) is not None:
             from fyke.errors import UsageError
 
             raise UsageError(f"{option_string} is given twice", "join what is meant in one of them")
@@ -46,7 +51,8 @@ class Once(argparse.Action):
 
 
 _FILE = (
-    "event file of fyke or Retis, or packet capture; FILE.. reads FILE.0, FILE.1 and so on from the one named"
+    "event file of fyke or Retis, or packet capture, - for stdin; FILE.. reads FILE.0, FILE.1 and so on "
+    "from the one named"
 )
 _DEFAULT = "default: fyke.arrow, then retis.data"
 _MERGED = (
@@ -91,11 +97,13 @@ FILTER = Option(
     ("-f", "--filter-packet"),
     "only packets that match a filter in tcpdump's language, see pcap-filter(7)",
     {"metavar": "EXPR", "action": Once},
+    one_of="packet filter",
 )
 FILTER_FILE = Option(
     ("-F", "--filter-file"),
     "read that filter from a file, as tcpdump does",
     {"metavar": "FILE", "action": Once},
+    one_of="packet filter",
 )
 JOURNEYS = _flag(
     "--journeys", help="with -f or -F: all events of each packet that matches at any of its events"
@@ -105,7 +113,8 @@ JOURNEYS = _flag(
 def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
     """Add options to a command."""
     for option in options:
-        parser.add_argument(*option.names, help=option.help, **option.settings)
+        action = parser.add_argument(*option.names, help=option.help, **option.settings)
+        action.one_of = option.one_of  # type: ignore[attr-defined]  # fyke.profiles.arguments looks at it
 
 
 def style(args: argparse.Namespace, facts: Facts) -> Style:

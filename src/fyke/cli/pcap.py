@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from fyke.errors import InputError
 
     probes = [wanted_probe(text) for text in args.probe]
+    check_arguments(args)
     if args.list_probes and (probes or args.out is not None):
         raise UsageError("--list-probes goes with neither -p nor -o", "leave it out, or them")
     if not args.list_probes and args.out is None and sys.stdout is not None and sys.stdout.isatty():
@@ -88,6 +89,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def wanted_probe(text: str) -> WantedProbe:
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise UsageError for what is wrong with any recording."""
+    probes = [wanted_probe(text) for text in args.probe]
+    if args.list_probes and (probes or args.out is not None):
+        raise UsageError("--list-probes goes with neither -p nor -o", "leave it out, or them")
+
+
     """Return the probe that `[TYPE:]TARGET` asks for. Raises UsageError."""
     from fyke.capture.probe_spec import TYPES
     from fyke.events.pcapng import PROBE_TYPE as CAPTURE

@@ -9,6 +9,7 @@ import traceback
 from types import CodeType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from fyke.cli.folders import folders
 from fyke.cli.imports import let_all_in
 from fyke.cli.options import INPUT, Option, add_options
 from fyke.errors import InputError, UsageError
@@ -53,17 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
 def script_folders() -> tuple[str, ...]:
     """Return where scripts are looked for by name: the user's, the machine's, ours, and Retis'."""
-    home = os.path.expanduser("~/.config")
-    config = os.environ.get("XDG_CONFIG_HOME") or home
-    own = os.environ.get("FYKE_CONFIG_DIR") or os.path.join(config, "fyke")
-    package = os.path.join(os.path.dirname(os.path.dirname(__file__)), "api", "scripts")
-    return (
-        os.path.join(own, "python"),
-        "/etc/fyke/python",
-        package,
-        os.path.join(home, "retis", "python"),
-        "/usr/share/retis/python",
-    )
+    shipped = os.path.join(os.path.dirname(os.path.dirname(__file__)), "api", "scripts")
+    return folders("python", shipped)
 
 
 def find_script(name: str) -> str:

@@ -41,7 +41,7 @@ def test_commands_have_the_contract(name: str) -> None:
 @pytest.mark.parametrize(
     ("word", "command"),
     [
-        ("pr", "print"),
+        ("pri", "print"),
         ("pri", "print"),
         ("so", "sort"),
         ("sort", "sort"),

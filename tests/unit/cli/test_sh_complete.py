@@ -20,10 +20,14 @@ from fyke.errors import UsageError
 BASH = shutil.which("bash") or pytest.skip("bash is missing", allow_module_level=True)
 ZSH, FISH = shutil.which("zsh"), shutil.which("fish")
 
+# Names of profiles come from `fyke profile list --names`.
+NAMES = "echo dropmon; echo latency"
+
 # Line up to the cursor -> what is offered. Files: a.arrow, "b c.json", d/.
 LINES: list[tuple[str, set[str]]] = [
     ("fyke ", set(COMMANDS)),
-    ("fyke pr", {"print"}),
+    ("fyke pri", {"print"}),
+    ("fyke pr", {"print", "profile"}),
     ("fyke s", {name for name in COMMANDS if name.startswith("s")}),
     ("fyke --log", {"--log-level"}),
     ("fyke --log-level d", {"debug"}),
@@ -54,6 +58,13 @@ LINES: list[tuple[str, set[str]]] = [
     ("fyke query ", {"a.arrow", "b c.json", "d"}),
     ("fyke query DROPS a", {"a.arrow"}),
     ("fyke sh-complete --s", {"--shell"}),
+    ("fyke profile ", {"list", "show", "check", "save"}),
+    ("fyke profile --json sh", {"show"}),
+    ("fyke profile show drop", {"dropmon"}),
+    ("fyke -p drop", {"dropmon"}),
+    ("fyke -p dropmon,l", {"dropmon,latency"}),
+    ("fyke -p dropmon -P d coll", {"collect"}),
+    ("fyke -P d", {"d"}),
     ("fyke nosuch ", set()),
 ]
 
@@ -74,7 +85,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def ask_bash(script: str, lines: list[str]) -> list[set[str]]:
     """Complete lines in one bash, words split as readline does it."""
-    parts = [script]
+    parts = [script, f"fyke() {{ {NAMES}; }}"]
     for line in lines:
         words = [
             w for word in line.split(" ") for w in word.replace("=", "\0=\0").split("\0") if w or not word
@@ -193,7 +204,7 @@ def test_fish(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "script").write_text(made("fish", capsys))
     asked = "\n".join(f"complete -C '{line}'; echo END" for line, _ in LINES)
     done = subprocess.run(
-        [str(FISH), "--no-config", "-c", f"source ./script\n{asked}"],
+        [str(FISH), "--no-config", "-c", f"source ./script\nfunction fyke; {NAMES}; end\n{asked}"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -213,6 +224,7 @@ def test_zsh(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "script").write_text(made("zsh", capsys))
     setup = (
         os.environ.get("TEST_ZSH_SETUP", "true")
+        + f"; fyke() {{ {NAMES}; }}"
         + "; autoload -Uz compinit; compinit -u -d ./dump; source ./script"
     )
     shell = [str(ZSH), "-f", "-i"]
@@ -224,6 +236,10 @@ def test_zsh(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("fyke diff a.arrow a", "a.arrow a.arrow "),
         ("fyke convert a.arrow a.arrow a.arrow a", "a.arrow a.arrow a.arrow a.arrow "),
         ("fyke sh-complete --shell z", "--shell zsh "),
+        ("fyke profile sh", "profile show "),
+        ("fyke profile show drop", "show dropmon "),
+        ("fyke -p dropmon,la", "-p dropmon,latency"),
+        ("fyke -p drop", "-p dropmon"),
         ("fyke collect --filter-m", "--filter-meta"),
     ):
         at_terminal(shell, setup, line, wanted)

@@ -13,8 +13,18 @@ _fyke_files() {{
     mapfile -t COMPREPLY < <(compgen -f -- "$1")
 }}
 
+# Names of profiles, which may be several with commas between, and files.
+_fyke_profiles() {{
+    local before= last=$1
+    [[ $1 == *,* ]] && before=${{1%,*}}, last=${{1##*,}}
+    _fyke_files "$1"
+    mapfile -t -O ${{#COMPREPLY[@]}} COMPREPLY < <(
+        compgen -P "$before" -W "$("${{COMP_WORDS[0]}}" profile list --names 2>/dev/null)" -- "$last"
+    )
+}}
+
 _fyke() {{
-    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} command= i
+    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} command= at=0 i
     # `--option=value` comes as three words.
     if [[ $cur == = ]]; then
         cur=
@@ -23,10 +33,13 @@ _fyke() {{
     fi
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${{COMP_WORDS[i]}} in
-            --log-level) [[ ${{COMP_WORDS[i+1]}} == = ]] && ((i++)); ((i++)) ;;
+            {valued}) [[ ${{COMP_WORDS[i+1]}} == = ]] && ((i++)); ((i++)) ;;
             -*) ;;
             *) command=${{COMP_WORDS[i]}}; break ;;
         esac
+    done
+    for ((i++; i < COMP_CWORD; i++)); do
+        [[ ${{COMP_WORDS[i]}} == -* ]] || ((at++))
     done
     COMPREPLY=()
     case $command in
@@ -52,6 +65,7 @@ def script(commands: tuple[Command, ...], general: tuple[Word, ...]) -> str:
     """Return the script."""
     return _SCRIPT.format(
         general=_values(general),
+        valued="|".join(name for option in general if option.value for name in option.names),
         general_names=shlex.quote(" ".join(_names(general))),
         names=shlex.quote(" ".join(command.name for command in commands)),
         commands="\n".join(_command(command) for command in commands),
@@ -66,7 +80,14 @@ def _command(command: Command) -> str:
     lines.append("            if [[ $cur == -* ]]; then")
     names = shlex.quote(" ".join(_names(command.options)))
     lines.append(f'                mapfile -t COMPREPLY < <(compgen -W {names} -- "$cur")')
-    if any(place.files for place in command.places):
+    first = command.places[0].choices if command.places else ()
+    if first:
+        words = shlex.quote(" ".join(first))
+        lines += ["            elif ((at == 0)); then"]
+        lines += [f'                mapfile -t COMPREPLY < <(compgen -W {words} -- "$cur")']
+    if any(place.profiles for place in command.places):
+        lines += ["            else", '                _fyke_profiles "$cur"']
+    elif any(place.files for place in command.places):
         lines += ["            else", '                _fyke_files "$cur"']
     return "\n".join([*lines, "            fi", "            ;;"])
 
@@ -80,6 +101,8 @@ def _values(options: tuple[Word, ...]) -> str:
         if option.choices:
             words = shlex.quote(" ".join(option.choices))
             do = f'mapfile -t COMPREPLY < <(compgen -W {words} -- "$cur"); return'
+        elif option.profiles:
+            do = '_fyke_profiles "$cur"; return'
         elif option.files:
             do = '_fyke_files "$cur"; return'
         else:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 
 # Names by which options call a file: argparse has no other word for it.
-_FILES = frozenset({"FILE", "IN", "OUT", "PATH", "SCRIPT", "ARGS", "A", "B"})
+_FILES = frozenset({"FILE", "IN", "OUT", "PATH", "SCRIPT", "ARGS", "A", "B", "FOLDER", "PROFILE"})
+_PROFILES = "PROFILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class Word:
     """An option, or a place for an argument.
 
     names: `-o`, `--out`; none for a place. about: its help, in a line. value: whether something follows it.
-    choices: what may follow; files: whether files do. needed: whether the value must be there.
+    choices: what may follow; files: whether files do; profiles: whether names of profiles do, which are asked
+    for when a line is completed. needed: whether the value must be there.
     """
 
     names: tuple[str, ...]
@@ -23,6 +25,7 @@ class Word:
     value: bool
     choices: tuple[str, ...] = ()
     files: bool = False
+    profiles: bool = False
     needed: bool = True
 
 
@@ -71,6 +74,7 @@ def _word(action: argparse.Action) -> Word:
         value=action.nargs != 0,
         choices=tuple(str(choice) for choice in action.choices or ()),
         files=metavar in _FILES,
+        profiles=metavar == _PROFILES,
         needed=action.nargs != "?",
     )
 

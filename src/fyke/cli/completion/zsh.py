@@ -8,6 +8,11 @@ _SCRIPT = """\
 #compdef fyke
 # Completion of fyke's command lines in zsh. Made by `fyke sh-complete --shell zsh`.
 # It is the file _fyke in a folder of $fpath, or read by `source` after compinit.
+_fyke_profiles() {{
+    local -a names=(${{(f)"$(_call_program profiles fyke profile list --names 2>/dev/null)"}})
+    _alternative 'profiles:profile:_sequence compadd -a names' 'files:file:_files'
+}}
+
 _fyke() {{
     local curcontext="$curcontext" state line
     typeset -A opt_args
@@ -47,7 +52,12 @@ def script(commands: tuple[Command, ...], general: tuple[Word, ...]) -> str:
 
 def _command(command: Command) -> str:
     specs = [spec for option in command.options for spec in _option(option)]
-    if any(place.files for place in command.places):
+    first = command.places[0] if command.places else None
+    if first is not None and first.choices:
+        specs.append(f"'1:what:({' '.join(first.choices)})'")
+    if any(place.profiles for place in command.places):
+        specs.append("'*:profile:_fyke_profiles'")
+    elif any(place.files for place in command.places):
         specs.append("'*:file:_files'")
     return "\n".join(
         (
@@ -73,7 +83,10 @@ def _equals(name: str, option: Word) -> str:
 def _value(option: Word) -> str:
     if not option.value:
         return ""
-    kind = f"({' '.join(option.choices)})" if option.choices else "_files" if option.files else " "
+    if option.choices:
+        kind = f"({' '.join(option.choices)})"
+    else:
+        kind = "_fyke_profiles" if option.profiles else "_files" if option.files else " "
     return f"{':' if option.needed else '::'}value:{kind}"
 
 
