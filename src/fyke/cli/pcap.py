@@ -59,10 +59,8 @@ def run(args: argparse.Namespace) -> int:
     from fyke.cli.writing import refuse_input
     from fyke.errors import InputError
 
-    probes = [wanted_probe(text) for text in args.probe]
     check_arguments(args)
-    if args.list_probes and (probes or args.out is not None):
-        raise UsageError("--list-probes goes with neither -p nor -o", "leave it out, or them")
+    probes = [wanted_probe(text) for text in args.probe]
     if not args.list_probes and args.out is None and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError(
             "a capture is nothing for a terminal",
@@ -88,7 +86,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def wanted_probe(text: str) -> WantedProbe:
 def check_arguments(args: argparse.Namespace) -> None:
     """Raise UsageError for what is wrong with any recording."""
     probes = [wanted_probe(text) for text in args.probe]
@@ -96,6 +93,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UsageError("--list-probes goes with neither -p nor -o", "leave it out, or them")
 
 
+def wanted_probe(text: str) -> WantedProbe:
     """Return the probe that `[TYPE:]TARGET` asks for. Raises UsageError."""
     from fyke.capture.probe_spec import TYPES
     from fyke.events.pcapng import PROBE_TYPE as CAPTURE
