@@ -23,7 +23,7 @@ LONG = "c" * 100
 RULES = f"""
 table inet t {{
   chain sub {{
-    udp dport 9 drop;
+    udp dport 9 counter drop comment "nobody # handle 7";
     meta l4proto {{ icmp, icmpv6 }} return;
     counter;
   }}
@@ -104,6 +104,18 @@ def handles(net: Routed) -> dict[str, int]:
     return found
 
 
+def listed(net: Routed) -> dict[tuple[str, int], str]:
+    """Return the rules by table and handle as `nft` lists them."""
+    found, table = {}, ""
+    for line in net.router.run("nft", "-s", "-a", "list", "ruleset").stdout.splitlines():
+        text, _, handle = line.strip().rpartition(" # handle ")
+        if text.startswith("table "):
+            table = text.split()[2]
+        elif text and not text.startswith("chain "):
+            found[table, int(handle)] = text
+    return found
+
+
 def test_it_works_or_says_why() -> None:
     with ruled(ONE_PORT):
         if not (missing("kprobe") or missing("nft_types")):
@@ -122,7 +134,7 @@ def test_verdicts_are_those_of_nft() -> None:
     with ruled() as net, nft_trace(net.router) as monitor:
         done = record(lambda: traffic(net), collectors=("nft", "ns"), nft_verdicts=("all",), probes=())
         theirs = monitor.verdicts()
-        known = handles(net)
+        known, rules = handles(net), listed(net)
     rows = of_router(done)
     ours = verdicts(rows)
     assert shown(ours) == shown([v for v in theirs if v.handle or v.policy or v.verdict != "continue"])
@@ -139,6 +151,8 @@ def test_verdicts_are_those_of_nft() -> None:
             known[nft_["table_name"]],
             known[nft_["chain_name"]],
         )
+        assert nft_["rule"] == rules.get((nft_["table_name"], nft_["rule_handle"])), nft_
+    assert len({nft_["rule"] for nft_ in (row["nft"] for row in rows)}) > len(rules) // 2
 
 
 @pytest.mark.needs("kprobe")

@@ -98,10 +98,10 @@ class Decoder:
     ) -> pa.Array:
         """Give each distinct raw value its label once, and look it up for every row.
 
-        What has none now may have one later: a rule that wasn't read yet.
+        What has no label now may have one later: a rule that wasn't read yet.
         """
         encoded = _fixed(values).dictionary_encode()
-        known = self._labels.setdefault((section, column.name), {})
+        known = {} if column.may_change else self._labels.setdefault((section, column.name), {})
         distinct = []
         for value in encoded.dictionary.to_pylist():
             found = known.get(value)

@@ -52,11 +52,15 @@ class ParsedFilters:
 
 @dataclass(frozen=True)
 class Filters:
-    """The filters of a plan; a packet must pass all of them. None: there is no such filter."""
+    """The filters of a plan; a packet must pass all of them. None: there is no such filter.
+
+    netns: inode of the namespace that was named; its filter is among the fields.
+    """
 
     packet: PacketFilter | None = None
     inner: PacketFilter | None = None
     fields: Resolved | None = None
+    netns: int | None = None
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -97,8 +101,9 @@ def parse_filters(options: FilterOptions) -> ParsedFilters:
 
 def plan_filters(parsed: ParsedFilters, kernel: Kernel) -> Filters:
     """Find what filters look at in the kernel: fields, processes, namespaces, devices. Raises UsageError."""
+    inode = _netns(parsed.options)
     parts = [] if parsed.fields is None else [parsed.fields]
-    parts += _everyday(parsed.options)
+    parts += _everyday(parsed.options, inode)
     if not parts:
         return Filters(parsed.packet, parsed.inner)
     from fyke.filters.fields.kernel_types import KernelTypes
@@ -106,18 +111,25 @@ def plan_filters(parsed: ParsedFilters, kernel: Kernel) -> Filters:
     from fyke.filters.fields.tree import And
 
     together = parts[0] if len(parts) == 1 else And(tuple(parts))
-    return Filters(parsed.packet, parsed.inner, resolve(together, KernelTypes(kernel)))
+    return Filters(parsed.packet, parsed.inner, resolve(together, KernelTypes(kernel)), inode)
 
 
-def _everyday(options: FilterOptions) -> list[Expr]:
-    """Return the everyday filters in the language of field filters."""
+def _netns(options: FilterOptions) -> int | None:
+    if options.netns is None:
+        return None
+    from fyke.filters.fields.everyday import resolve_netns
+
+    return resolve_netns(options.netns)
+
+
+def _everyday(options: FilterOptions, inode: int | None) -> list[Expr]:
+    """Return the everyday filters in the language of field filters. inode: of the namespace named."""
     if options.pid is None and options.netns is None and options.netif is None:
         return []
     from fyke.filters.fields import everyday
     from fyke.filters.fields.grammar import parse
 
     texts = []
-    inode = None if options.netns is None else everyday.resolve_netns(options.netns)
     if options.pid is not None:
         texts.append(everyday.pid_expression(*everyday.resolve_pid(options.pid)))
     if options.netif is not None:

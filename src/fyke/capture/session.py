@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
@@ -18,7 +18,11 @@ from fyke.capture.names import KernelNames
 from fyke.capture.plan import Plan
 from fyke.capture.rings import Bytes2D, Rings
 from fyke.kernel.machine import kernel_clock_ns
+from fyke.kernel.netns import own_inode
 from fyke.kernel.view import LiveKernel
+
+if TYPE_CHECKING:
+    from fyke.capture.rulesets import Rulesets
 
 # Records are written at least this often, and not in smaller batches than this while more come in: small
 # batches cost twice as much (see bench/README.md).
@@ -40,10 +44,16 @@ class Session:
         self._held: list[Bytes2D] = []
         self._held_since = time.monotonic()
         self._forgot_ns = kernel_clock_ns()
-        self._loaded = Loaded(plan, kernel)
+        self._rules = _rules(plan)
+        try:
+            self._loaded = Loaded(plan, kernel)
+        except BaseException:
+            self._close_rules()
+            raise
         try:
             self._rings = Rings(self._loaded.ring_fds, plan.ring_sizes, self._loaded.layout.record_bytes)
-            names = KernelNames(kernel, self._loaded.maps.stacks, self._loaded.maps.names)
+            maps = self._loaded.maps
+            names = KernelNames(kernel, maps.stacks, maps.names, self._rules)
             self._decoder = Decoder(plan, self._loaded.layout, names)
             self._attached = Attached(self._loaded, progress)
             programs = self._loaded.programs
@@ -114,6 +124,11 @@ class Session:
         if self._rings:
             self._rings.close()
         self._loaded.close()
+        self._close_rules()
+
+    def _close_rules(self) -> None:
+        if self._rules:
+            self._rules.close()
 
     def __enter__(self) -> Self:
         """Return the running session."""
@@ -124,3 +139,14 @@ class Session:
     ) -> None:
         """Close it."""
         self.close()
+
+
+def _rules(plan: Plan) -> Rulesets | None:
+    """Begin to read the rules that the first events may be of, while programs are loaded."""
+    if "nft" not in plan.sections:
+        return None
+    from fyke.capture.rulesets import Rulesets
+
+    rules = Rulesets()
+    rules.start({own_inode(), plan.filters.netns or own_inode()})
+    return rules

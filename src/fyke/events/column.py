@@ -38,6 +38,7 @@ class Column:
     source: the member of the section's C struct it comes from; a column without one is made
     when the file is written or sorted.
     label: turns a distinct raw value into the stored one (a name, a list); None means null.
+    may_change: what `label` gives for a value may be another later, so that it is asked again for each batch.
     null_if: raw value that means "not there".
     """
 
@@ -48,6 +49,7 @@ class Column:
     source: str = ""
     label: Callable[[Any, Names], Any] | None = None
     null_if: int | None = None
+    may_change: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ SECTION = Section(
             "",
             "rule",
             _rule,
+            may_change=True,  # a rule that is replaced keeps its handle
         ),
     ),
 )
