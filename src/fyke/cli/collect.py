@@ -84,7 +84,7 @@ OPTIONS = (
     Option(("--stack",), "a stack trace with every event", {"action": "store_true"}),
     Option(
         ("-o", "--out"),
-        "write events to FILE (default when given without one: fyke.arrow)",
+        "write events to FILE, - for standard output (default when given without one: fyke.arrow)",
         {"metavar": "FILE", "nargs": "?", "const": DEFAULT_OUT},
     ),
     OUT_FORMAT,
@@ -209,6 +209,10 @@ def _check(args: argparse.Namespace) -> None:
                 raise UsageError(f"{option} needs --out")
         if args.print:
             raise UsageError("--print needs --out", "without --out, events are printed anyway")
+    else:
+        from fyke.cli.writing import output_format, refuse_stdout
+
+        refuse_stdout(args.out, output_format(args.out, args.out_format), printed=args.print)
     _size(args.out_rotate, "--out-rotate")
     if args.stop_after is not None and args.stop_after < 1:
         raise UsageError(f"--stop-after {args.stop_after} is less than 1")

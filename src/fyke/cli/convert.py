@@ -24,7 +24,7 @@ OPTIONS = (
     Option(
         ("out",),
         "file to write; its name says the format: .json, .jsonl or .data (Retis' JSON lines), .parquet, "
-        ".csv, .pcapng, .perfetto.json (for ui.perfetto.dev); any other is Arrow",
+        ".csv, .pcapng, .perfetto.json (for ui.perfetto.dev); any other is Arrow; - is standard output",
         {"metavar": "OUT"},
     ),
     Option(("--to",), "format of OUT, whatever its name", {"choices": FORMATS}),
@@ -49,8 +49,9 @@ def run(args: argparse.Namespace) -> int:
     """Convert a file; what is readable of a damaged one, then raise InputError."""
     from fyke.cli.filtering import recording_filter
     from fyke.cli.reading import open_inputs, report
-    from fyke.cli.writing import refuse_input
+    from fyke.cli.writing import refuse_input, refuse_stdout
 
+    refuse_stdout(args.out, format_of(args.out, args.to))
     wanted = recording_filter(args)
     with open_inputs(args.input) as source:
         refuse_input(args.out, source, "converted", "write to another file")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import sys
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fyke.cli.options import FILTER, FILTER_FILE, INPUTS, JOURNEYS, Option, add_options
 from fyke.errors import UsageError
+from fyke.events.output import STDOUT
 
 if TYPE_CHECKING:
     from fyke.cli.filtering import RecordingFilter
@@ -61,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
 
     check_arguments(args)
     probes = [wanted_probe(text) for text in args.probe]
-    if not args.list_probes and args.out is None and sys.stdout is not None and sys.stdout.isatty():
+    if args.out == STDOUT:
+        args.out = None
+    if not args.list_probes and args.out is None and os.isatty(1):
         raise UsageError(
             "a capture is nothing for a terminal",
             "name a file with -o, or pipe it: fyke pcap | tcpdump -nr -",

@@ -56,13 +56,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Answer the query, or each that is typed; of a damaged file what is readable, then raise InputError."""
     from fyke.cli.viewing import open_views, refuse_output_over_input
+    from fyke.events.output import STDOUT
+    from fyke.events.reader import STDIN
     from fyke.export.tables import output_format
 
     sql, paths = args.sql, args.input
     if sql is not None and not paths and _is_input(sql):
         sql, paths = None, [sql]
+    if args.out == STDOUT:
+        args.out = None
     if args.out is not None:
         output_format(args.out, args.format)
+    if sql is None and STDIN in paths:
+        raise UsageError("standard input can't be the SQL and the recording", "give the SQL as an argument")
     prompt = sql is None and sys.stdin is not None and sys.stdin.isatty()
     with open_views(args, paths) as views:
         if sql is None and not prompt:
@@ -122,7 +128,7 @@ def _shown_alone(batches: Iterator[pa.RecordBatch]) -> Iterator[Iterator[pa.Reco
 
 def _is_input(word: str) -> bool:
     """Say whether the only argument is a file rather than SQL."""
-    if os.path.exists(word):
+    if word == "-" or os.path.exists(word):
         return True
     return not set(word) & set(" \n\t;(") and ("." in word or "/" in word)  # such SQL says nothing
 

@@ -35,7 +35,7 @@ OPTIONS = (
     FILTER,
     FILTER_FILE,
     JOURNEYS,
-    Option(("-o", "--out"), "write the journeys to a file", {"metavar": "FILE"}),
+    Option(("-o", "--out"), "write the journeys to a file; - is standard output", {"metavar": "FILE"}),
     OUT_FORMAT,
     PRINT,
     Option(
@@ -57,16 +57,17 @@ def run(args: argparse.Namespace) -> int:
     """Sort a file; what is readable of a damaged one, then raise InputError."""
     from fyke.cli.filtering import recording_filter
     from fyke.cli.reading import open_inputs, report
+    from fyke.cli.writing import output_format, refuse_input, refuse_stdout
     from fyke.errors import InputError
 
+    if args.out is not None:
+        refuse_stdout(args.out, output_format(args.out, args.out_format), printed=args.print)
     wanted = recording_filter(args)
     with open_inputs(args.input) as source:
         if source.facts.order == "journey" and wanted is None:
             log.info("File already sorted")
             return 0
         if args.out is not None:
-            from fyke.cli.writing import refuse_input
-
             refuse_input(args.out, source, "sorted", "write the journeys to another file")
         try:
             _sort(args, source, wanted)

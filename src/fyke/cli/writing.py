@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from fyke.errors import UsageError
 from fyke.events.facts import Facts
+from fyke.events.output import STDOUT
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from fyke.events.retis.write import RetisWriter
     from fyke.events.store import EventWriter
 
+_TEXT = ("json", "csv", "perfetto")
 RETIS_SUFFIXES = (".json", ".jsonl", ".data")
 
 
@@ -25,6 +28,21 @@ def output_format(path: str, asked: str | None = None) -> str:
     if path.endswith(".parquet"):
         raise UsageError(f"{path}: Parquet can't be written event by event", "name it .arrow, or .json")
     return "json" if path.endswith(RETIS_SUFFIXES) else "arrow"
+
+
+def refuse_stdout(out: str | None, kind: str, *, printed: bool = False) -> None:
+    """Raise UsageError where an output is STDOUT and that can't take it.
+
+    kind: the format. printed: whether text is written to standard output as well.
+    """
+    if out != STDOUT:
+        return
+    if printed:
+        raise UsageError("--print and -o - both write to standard output", "leave one of them out")
+    if kind not in _TEXT and os.isatty(1):
+        raise UsageError(
+            f"{kind} is no text: a terminal can't show it", "name a file, or pipe it to a program"
+        )
 
 
 def open_writer(
@@ -55,7 +73,7 @@ def refuse_input(out: str, source: EventSource, done: str, hint: str) -> None:
     for part in source.parts:
         path: str | None = part.path
         while path is not None and os.path.exists(path):
-            if os.path.exists(out) and os.path.samefile(path, out):
+            if _same(path, out):
                 raise UsageError(f"{out} is the file to be {done}", hint)
             path = next_path(path)
         if part.follow and _set_of(out) is not None and _set_of(out) == _set_of(part.path):
@@ -63,6 +81,13 @@ def refuse_input(out: str, source: EventSource, done: str, hint: str) -> None:
                 f"{out} would be taken for a file of the set {part.path}..",
                 "write to a name without a number",
             )
+
+
+def _same(path: str, out: str) -> bool:
+    if out == STDOUT:
+        written = os.fstat(1)
+        return stat.S_ISREG(written.st_mode) and os.path.samestat(os.stat(path), written)
+    return os.path.exists(out) and os.path.samefile(path, out)
 
 
 def _set_of(path: str) -> str | None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 import shlex
 import stat
 import sys
@@ -14,12 +15,14 @@ from collections.abc import Callable
 from fyke.errors import RunError, UsageError
 from fyke.events.rotation import LEAST_LIMIT, is_split_file, remove_stale, split_path
 
+STDOUT = "-"  # the path that stands for standard output
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Output:
     """An output of whole blocks (a batch, a line), each on its way to the disk when `append` returns.
 
+    path: STDOUT for standard output, which is left open.
     header: gives the first bytes of file N of a split output (None: of the only file).
     trailer: the last bytes of every file that ended as it should.
     limit_bytes: size at which a new file is begun; a block that is larger than that gets a file of its own.
@@ -84,6 +87,10 @@ class Output:
 
     def _refuse(self) -> None:
         """Refuse, with the reason, a path that no file can be written to."""
+        if self.path == STDOUT:
+            if self._limit is not None:
+                raise UsageError("standard output can't be split into files", "name a file with -o")
+            return
         folder = os.path.dirname(self.path) or "."
         if not self.path:
             raise UsageError("the name of the output file is empty", "give the name of a file")
@@ -101,14 +108,21 @@ class Output:
             )
 
     def _open(self) -> None:
+        if self.path == STDOUT:
+            self._begin(os.dup(1), "standard output", None)
+            return
         number = None if self._limit is None else len(self.paths)
         path = self.path if number is None else split_path(self.path, number)
         if number is not None and os.path.exists(path) and os.path.getsize(path) and not is_split_file(path):
             raise UsageError(f"{path} is in the way and is no event file of ours", "write to another name")
-        self._fd = _open_alone(path)
+        fd = _open_alone(path)
         if number == 0:
-            self._first = os.dup(self._fd)  # shares the lock
-        self.paths.append(path)
+            self._first = os.dup(fd)  # shares the lock
+        self._begin(fd, path, number)
+
+    def _begin(self, fd: int, name: str, number: int | None) -> None:
+        self._fd = fd
+        self.paths.append(name)
         self._size = 0
         header = self._header(number)
         self._write(header)
@@ -118,7 +132,10 @@ class Output:
         rest = memoryview(block)
         try:
             while rest:
-                rest = rest[os.write(self._fd, rest) :]
+                try:
+                    rest = rest[os.write(self._fd, rest) :]
+                except BlockingIOError:  # whoever holds its other end made it non-blocking
+                    select.select([], [self._fd], [])
         except BrokenPipeError:
             self._failed = True
             raise
@@ -131,6 +148,8 @@ class Output:
 
     def _cut(self) -> None:
         """Take back what was written of a block that didn't fit."""
+        if self.path == STDOUT:
+            return  # others may have written to it before
         with contextlib.suppress(OSError):  # a pipe has no end to cut back to
             os.ftruncate(self._fd, self._size)
             os.lseek(self._fd, self._size, os.SEEK_SET)

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable
 
 from fyke.errors import InputError
-from fyke.events.reader import default_input, open_events
+from fyke.events.reader import default_input, named, open_events
 from fyke.events.recognise import recognise
 from fyke.events.rotation import FOLLOW, split_number, split_path
 
@@ -37,6 +37,7 @@ def places(path: Path | Iterable[Path] | None) -> tuple[tuple[str, ...], tuple[s
 
 
 def _places(name: str, notes: list[str]) -> tuple[str, ...]:
+    name = named(name)
     if os.path.isdir(name):
         entries = _files(os.path.join(glob.escape(name), "*"))
         found = [entry for entry in entries if _is_recording(entry, notes)]

@@ -18,6 +18,8 @@ from fyke.events.source import EventSource as EventSource
 if TYPE_CHECKING:
     import pyarrow as pa
 
+STDIN = "-"  # the path that stands for standard input
+_STDIN_FILE = "/dev/stdin"
 DEFAULTS = ("fyke.arrow", "retis.data")
 
 
@@ -202,14 +204,13 @@ class FileSource(EventSource):
 def open_events(path: str | None = None, columns: Collection[str] | None = None) -> EventSource:
     """Open an event file of fyke or Retis, or a capture, recognised by its content.
 
-    path: a file; with `..` at its end (`OUT.0..`, or `OUT..` for all) the files of a split set that follow it
+    path: a file, `-` for standard input; with `..` at its end (`OUT.0..`, or `OUT..` for all) the files of a split set that follow it
     are read too. None:
     fyke.arrow in the working directory, else the set from fyke.arrow.0 on, else the same of retis.data.
     columns: names of top-level columns; all others may be null in the batches, which is faster. None: all.
     Raises InputError, one sentence, when it isn't to be had or is no event file.
     """
-    if path is None:
-        path = default_input()
+    path = default_input() if path is None else named(path)
     follow = path.endswith(FOLLOW) and path != FOLLOW and not path.endswith("/" + FOLLOW)
     if not follow:
         return FileSource(path, follow, columns)
@@ -229,6 +230,11 @@ def default_input() -> str:
     raise InputError(
         f"there is no {' and no '.join(DEFAULTS)} here", "name an event file, or make one: fyke collect -o"
     )
+
+
+def named(path: str) -> str:
+    """Return the file that a path names: standard input has a name, too."""
+    return _STDIN_FILE if path == STDIN else path
 
 
 def _size(file: BinaryIO | None) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from fyke.errors import InputError, RunError
-from fyke.events.reader import EventSource, default_input, open_events
+from fyke.events.reader import EventSource, default_input, named, open_events
 from fyke.events.rotation import FOLLOW
 from fyke.events.schema import arrow_schema
 from fyke.journeys.spool import spool_folder
@@ -93,7 +93,7 @@ class Rows(Recorded):
 
     def __init__(self, path: str | None, choose: Choose | None = None) -> None:
         super().__init__()
-        self._path = default_input() if path is None else path
+        self._path = default_input() if path is None else named(path)
         self._copy: IO[bytes] | None = None
         self._shown = self._path
         self._choose = choose
