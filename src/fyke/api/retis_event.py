@@ -109,7 +109,8 @@ class RetisEvent(Event):
                 "skb": skb.get("skb"),
             }
             return f"{section_text({'skb_tracking': ids})} n {value.get('idx')}"
-        columns = [m.section for m in MAPPED if m.path[0].replace("-", "_") == name]
+        columns = ["ct", "ct_parent"] if name == "ct" else []
+        columns += [m.section for m in MAPPED if m.path[0].replace("-", "_") == name]
         if name == "kernel":
             return probe_text(Style(), value.get("symbol"), value.get("probe_type"))
         if not columns:  # its collector comes later

@@ -88,13 +88,16 @@ def to_scapy(data: bytes, *, link_layer: bool = True) -> Any:
 
 
 def section_text(values: dict[str, Values | None]) -> str | None:
-    """Return the text of some sections of one event in a line, None where they have none."""
+    """Return the text of some sections of one event, None where they have none.
+
+    What is said of several sections belongs to the first of them.
+    """
     made = []
     for part in all_parts():
         owners = [name.partition(".")[::2] for name in part.columns]
-        if not all(section in values for section, _ in owners):
+        if owners[0][0] not in values:
             continue
-        text = part.text(Style(), *((values[section] or {}).get(column) for section, column in owners))
+        text = part.text(Style(), *((values.get(section) or {}).get(column) for section, column in owners))
         if text is not None:
             made.append(text)
     return " ".join(made) or None

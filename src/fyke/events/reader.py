@@ -204,9 +204,9 @@ class FileSource(EventSource):
 def open_events(path: str | None = None, columns: Collection[str] | None = None) -> EventSource:
     """Open an event file of fyke or Retis, or a capture, recognised by its content.
 
-    path: a file, `-` for standard input; with `..` at its end (`OUT.0..`, or `OUT..` for all) the files of a split set that follow it
-    are read too. None:
-    fyke.arrow in the working directory, else the set from fyke.arrow.0 on, else the same of retis.data.
+    path: a file, `-` for standard input; with `..` at its end (`OUT.0..`, or `OUT..` for all) the files of a
+    split set that follow it are read too. None: fyke.arrow in the working directory, else the set from
+    fyke.arrow.0 on, else the same of retis.data.
     columns: names of top-level columns; all others may be null in the batches, which is faster. None: all.
     Raises InputError, one sentence, when it isn't to be had or is no event file.
     """
