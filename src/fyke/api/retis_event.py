@@ -5,6 +5,7 @@ A section is a view of the JSON form of an event (`fyke schema`): Retis' names, 
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ import pyarrow as pa
 from fyke.api.event import Event
 from fyke.api.retis_fields import Json, class_of
 from fyke.api.retis_names import SECTIONS
+from fyke.api.retis_ovs_text import detrace_text, ovs_text
 from fyke.api.rows import Rows
 from fyke.api.sections import section_text
-from fyke.collectors.formatting import Style
+from fyke.collectors.formatting import Style, shown
 from fyke.events.facts import Facts
 from fyke.events.retis.mapping import MAPPED, OWN
 from fyke.events.retis.startup import facts_of
@@ -83,7 +85,26 @@ class RetisEvent(Event):
         """Return the text that `fyke print` shows of it."""
         if "startup" in self._json:
             return startup_text(facts_of(self._json, ""), Style())
+        if self._json.keys() & _WITHOUT_COLUMNS:
+            return self._put_together()
         return super().__str__()
+
+    def _put_together(self) -> str:
+        """Return the event's text, made of that of its sections."""
+        texts = {name: self._text_of(name) for name in SECTIONS if _key(name) in self._json}
+        first = [texts.get(name) for name in ("common", "kernel", "userspace")]
+        first += [texts.get("tracking") or texts.get("skb_tracking"), texts.get("skb_drop")]
+        stack = (self._json.get("kernel") or {}).get("stack_trace") or ()
+        place = " ".join(text for text in (texts.get("netns"), texts.get("dev")) if text)
+        rest = [texts.get(name) for name in ("skb", "ovs", "ovs_detrace", "nft", "ct")]
+        lines = [" ".join(text for text in first if text), *(f"    {shown(frame)}" for frame in stack)]
+        for text in (texts.get("packet"), place, *rest):
+            lines += [f"  {line}" for line in text.split("\n")] if text else []
+        return "\n".join(lines)
+
+    def _text_of(self, name: str) -> str:
+        section = self._section(name)
+        return "" if section is None else str(section)
 
     def _section(self, name: str) -> Any:
         value = self._json.get(_key(name))
@@ -113,9 +134,13 @@ class RetisEvent(Event):
         columns += [m.section for m in MAPPED if m.path[0].replace("-", "_") == name]
         if name == "kernel":
             return probe_text(Style(), value.get("symbol"), value.get("probe_type"))
-        if not columns:  # its collector comes later
+        if name in _TEXTS:
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+                return _TEXTS[name](value)
+        if not columns:
             return None
-        return section_text({column: self._value(column) for column in columns}) or ""
+        text = section_text({column: self._value(column) for column in columns}) or ""
+        return text.replace(Style().separator, "\n")
 
     def _value(self, column: str) -> Any:
         return self._rows.value(column, self._row) if column in self._rows.names else None
@@ -125,6 +150,16 @@ def start_event(json: Json, facts: Facts) -> RetisEvent:
     """Return the event that a file begins with. json: its JSON form; facts: what it says."""
     row: dict[str, Any] = {"timestamp_ns": facts.timestamp_ns % (1 << 64)}
     return RetisEvent(Rows(pa.RecordBatch.from_pylist([row], schema=arrow_schema()), facts), 0, json)
+
+
+def _userspace_text(fields: Json) -> str:
+    _, slash, name = fields["path"].rpartition("/")
+    return f"[u] {shown(fields['symbol'])}" + (f" ({shown(name)})" if slash else "")
+
+
+# Sections that have no columns: their collectors come later.
+_TEXTS = {"userspace": _userspace_text, "ovs": ovs_text, "ovs_detrace": detrace_text}
+_WITHOUT_COLUMNS = frozenset(SECTIONS[name] for name in _TEXTS)
 
 
 def _key(name: str) -> str:
