@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from fyke.cli.completion.lines import Command, Word, commands, general_options
-from fyke.cli.main import COMMANDS, main, resolve
+from fyke.cli.completion.values import LISTS
+from fyke.cli.main import COMMANDS, main, parser_of, resolve
 from fyke.errors import UsageError
 
 BASH = shutil.which("bash") or pytest.skip("bash is missing", allow_module_level=True)
@@ -46,6 +47,10 @@ LINES: list[tuple[str, set[str]]] = [
     ("fyke collect -o --skb", {"--skb-sections"}),
     ("fyke collect --filter-m", {"--filter-meta"}),
     ("fyke collect --pid ", set()),
+    ("fyke collect -c skb-", {"skb-drop", "skb-tracking"}),
+    ("fyke collect -c skb,n", {"skb,nft", "skb,ns"}),
+    ("fyke collect --nft-verdicts re", {"return", "repeat"}),
+    ("fyke stats --parts drops,sum", {"drops,summary"}),
     ("fyke collect nothing", set()),
     ("fyke python -i a", {"a.arrow"}),
     ("fyke sh-complete --shell ", {"bash", "zsh", "fish"}),
@@ -129,6 +134,17 @@ def test_every_option_of_every_command_is_offered(capsys: pytest.CaptureFixture[
             with pytest.raises(UsageError) as caught:
                 _parsed(command.name, name)
             assert not str(caught.value).endswith(f"has no option {name}")
+
+
+def test_words_of_lists_are_taken_by_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    for (command, option), words in LISTS.items():
+        assert parser_of(command).parse_args([option, ",".join(words())])
+        assert all(word in " ".join(help_of(command, capsys).split()) for word in words())
+
+
+def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main([command, "--help"]) == 0
+    return capsys.readouterr().out
 
 
 def test_what_is_no_option_is_a_file() -> None:
@@ -241,6 +257,8 @@ def test_zsh(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("fyke -p dropmon,la", "-p dropmon,latency"),
         ("fyke -p drop", "-p dropmon"),
         ("fyke collect --filter-m", "--filter-meta"),
+        ("fyke collect -c skb,nf", "-c skb,nft"),
+        ("fyke stats --parts fl", "--parts flows"),
     ):
         at_terminal(shell, setup, line, wanted)
 

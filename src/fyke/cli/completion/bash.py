@@ -13,6 +13,13 @@ _fyke_files() {{
     mapfile -t COMPREPLY < <(compgen -f -- "$1")
 }}
 
+# Words of a list, several of which may be given with commas between.
+_fyke_list() {{
+    local before= last=$2
+    [[ $2 == *,* ]] && before=${{2%,*}}, last=${{2##*,}}
+    mapfile -t COMPREPLY < <(compgen -P "$before" -W "$1" -- "$last")
+}}
+
 # Names of profiles, which may be several with commas between, and files.
 _fyke_profiles() {{
     local before= last=$1
@@ -101,6 +108,8 @@ def _values(options: tuple[Word, ...]) -> str:
         if option.choices:
             words = shlex.quote(" ".join(option.choices))
             do = f'mapfile -t COMPREPLY < <(compgen -W {words} -- "$cur"); return'
+        elif option.several:
+            do = f'_fyke_list {shlex.quote(" ".join(option.several))} "$cur"; return'
         elif option.profiles:
             do = '_fyke_profiles "$cur"; return'
         elif option.files:

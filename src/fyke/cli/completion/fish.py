@@ -64,6 +64,8 @@ def _option(option: Word) -> str:
         words.append("-F" if option.files else "-f")
     if option.choices:
         words += ["-a", _quoted(" ".join(option.choices))]
+    if option.several:
+        words += ["-a", _quoted(f"(__fish_complete_list , 'printf %s\\\\n {' '.join(option.several)}')")]
     if option.profiles:
         words += ["-a", _PROFILES]
     return " ".join([*words, "-d", _quoted(option.about)])

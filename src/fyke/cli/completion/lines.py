@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 # Names by which options call a file: argparse has no other word for it.
@@ -16,14 +16,16 @@ class Word:
     """An option, or a place for an argument.
 
     names: `-o`, `--out`; none for a place. about: its help, in a line. value: whether something follows it.
-    choices: what may follow; files: whether files do; profiles: whether names of profiles do, which are asked
-    for when a line is completed. needed: whether the value must be there.
+    choices: what may follow; several: of what one or more may, with commas between; files: whether files do;
+    profiles: whether names of profiles do, which are asked for when a line is completed. needed: whether the
+    value must be there.
     """
 
     names: tuple[str, ...]
     about: str
     value: bool
     choices: tuple[str, ...] = ()
+    several: tuple[str, ...] = ()
     files: bool = False
     profiles: bool = False
     needed: bool = True
@@ -42,12 +44,17 @@ class Command:
 
 def commands() -> tuple[Command, ...]:
     """Return all commands, in the order of the help."""
+    from fyke.cli.completion.values import LISTS
     from fyke.cli.main import COMMANDS, module_of, parser_of
 
     made = []
     for name in COMMANDS:
         module = import_module(module_of(name))
-        words = _words(parser_of(name))
+        lists = {option: words() for (command, option), words in LISTS.items() if command == name}
+        words = [
+            replace(word, several=next((lists[n] for n in word.names if n in lists), ()))
+            for word in _words(parser_of(name))
+        ]
         options, places = [w for w in words if w.names], [w for w in words if not w.names]
         made.append(Command(name, module.SUMMARY, _beginnings(name), tuple(options), tuple(places)))
     return tuple(made)

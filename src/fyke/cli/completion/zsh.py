@@ -85,6 +85,8 @@ def _value(option: Word) -> str:
         return ""
     if option.choices:
         kind = f"({' '.join(option.choices)})"
+    elif option.several:
+        kind = f"_sequence compadd - {' '.join(option.several)}"
     else:
         kind = "_fyke_profiles" if option.profiles else "_files" if option.files else " "
     return f"{':' if option.needed else '::'}value:{kind}"
