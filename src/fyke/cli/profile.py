@@ -214,7 +214,10 @@ def _check(args: argparse.Namespace, places: Sequence[str]) -> int:
     files: list[File] = []
     for name in args.names:
         if is_path(name):
-            files.append(read_file(name))
+            try:
+                files.append(read_file(name))
+            except UsageError as error:
+                files.append(File(name, errors=(error,)))
         else:
             profile = find_profile(name, places)
             files.append(File(profile.place.path, (profile,)))
@@ -272,7 +275,7 @@ def _save(args: argparse.Namespace, places: Sequence[str]) -> int:
     """Write the options of a command line as a profile of the user's."""
     from fyke.cli.profiled import command_of
     from fyke.profiles.find import files_in
-    from fyke.profiles.save import check_name, profile_text, save
+    from fyke.profiles.save import check_name, path_of, profile_text, save
 
     usage = "write: fyke profile save NAME -- collect OPTIONS"
     if len(args.names) != 1:
@@ -289,11 +292,19 @@ def _save(args: argparse.Namespace, places: Sequence[str]) -> int:
         raise UsageError("the command line has no options to save", usage)
     text = profile_text(name, args.about or "", name_of_command, command.values(given))
     folder = own_folder("profiles")
-    hidden = [p for place in places if place != folder for file in files_in(place) for p in file.profiles]
+    named = [
+        file.path
+        for place in dict.fromkeys([folder, *places])
+        for file in files_in(place)
+        if any(profile.name == name for profile in file.profiles) and file.path != path_of(folder, name)
+    ]
+    if named and os.path.dirname(named[0]) == folder:
+        raise UsageError(
+            f"there is a profile {name} in {printable(named[0])} already", "remove it there first"
+        )
     path = save(folder, name, text, replace=args.force)
-    for other in hidden:
-        if other.name == name:
-            log.warning("it takes the place of the profile in %s", printable(os.fspath(other.place.path)))
+    for other in named:
+        log.warning("it takes the place of the profile in %s", printable(other))
     log.info("saved %s: fyke -p %s %s", printable(path), name, name_of_command)
     return 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NoReturn
 
 from fyke.errors import UsageError
 from fyke.events.escape import printable
@@ -49,10 +49,7 @@ class Command:
         option, value = _option(argument.key), argument.value
         action = self._parser._option_string_actions.get(option)
         if action is None or isinstance(action, argparse._HelpAction):
-            names = [name[2:] for name in self._parser._option_string_actions if name.startswith("--")]
-            if close := get_close_matches(option[2:], names, 1):
-                raise UsageError(f"{self._parser.prog} has no option {option}", f"did you mean {close[0]}?")
-            self._parser.error(f"unrecognized arguments: {option}")
+            self._unknown(option)
         if action.nargs == 0:
             return {action.dest: _switched(value)}
         if isinstance(value, tuple) and not is_list(action):
@@ -61,6 +58,17 @@ class Command:
         for text in (None,) if value is None else (value,) if isinstance(value, str) else value:
             words.append(option if text is None else _joined(option, text))
         return vars(self._parser.parse_args(words))
+
+    def _unknown(self, option: str) -> NoReturn:
+        """Refuse an option as the parser does, with what is near."""
+        try:
+            self._parser.error(f"unrecognized arguments: {option}")
+        except UsageError as error:
+            names = [name[2:] for name in self._parser._option_string_actions if name.startswith("--")]
+            close = get_close_matches(option[2:], names, 1)
+            if close and error.message.endswith(option):
+                raise UsageError(error.message, f"did you mean {close[0]}?") from error
+            raise
 
     def merged(self, layers: Iterable[Given]) -> Given:
         """Return what layers give together: of single values the last, of lists all; the same twice is once.
@@ -95,8 +103,7 @@ class Command:
 
     def namespace(self, given: Given) -> argparse.Namespace:
         """Return all arguments, defaults where nothing was given."""
-        defaults = {a.dest: a.default for a in self._make()._actions if a.default is not argparse.SUPPRESS}
-        return argparse.Namespace(**defaults | given)
+        return argparse.Namespace(**vars(self._make().parse_args([])) | given)
 
     def values(self, given: Given) -> dict[str, str | list[str] | None]:
         """Return option (without dashes) -> value as profiles have it; what isn't an option is left out."""

@@ -36,12 +36,11 @@ class KernelVersion:
     @classmethod
     def parse(cls, release: str) -> KernelVersion:
         """Return the version in a release; parts that aren't there are 0."""
-        head, *rest = release.split("-")
-        numbers = [int(match[0]) if (match := re.match(r"\d{1,9}", part)) else 0 for part in head.split(".")]
+        words = release.split(".")[:3]
+        numbers = [int(match[0]) if (match := re.match(r"[0-9]{1,9}", word)) else 0 for word in words]
         major, minor, patch = (*numbers, 0, 0)[:3]
-        build = next(
-            (int(part) for part in rest if part.isascii() and part.isdigit() and len(part) < 10), None
-        )
+        after = words[-1].split("-")[1:]
+        build = next((int(word) for word in after if re.fullmatch(r"[0-9]{1,9}", word)), None)
         return cls(release, (major, minor, patch), build)
 
 

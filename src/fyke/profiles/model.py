@@ -79,7 +79,9 @@ def read_profile(node: Node) -> Profile:
     odd: list[str] = []
     top = _mapping(node, "a profile", ("version", "name", "about", *COMMANDS), odd)
     _check_version(_needed(top, "version", node, _text), odd)
-    name = _needed(top, "name", node, _text)
+    place, name = _needed(top, "name", node, _text)
+    if not name.strip():
+        raise UsageError(f"{place}: name: it is empty")
     about = top.get("about")
     variants = {
         command: tuple(_variant(item, odd) for item in _list(top[command], command))
@@ -87,7 +89,7 @@ def read_profile(node: Node) -> Profile:
         if command in top
     }
     return Profile(
-        name[1],
+        name,
         "" if about is None or about.is_null else _text(about, "about"),
         node.place,
         variants,
@@ -194,8 +196,6 @@ def _needed(
 def _text(node: Node, key: str) -> str:
     if node.text is None:
         raise UsageError(f"{node.place}: {key}: {node.kind} is no text")
-    if not node.text.strip():
-        raise UsageError(f"{node.place}: {key}: it is empty")
     return node.text
 
 

@@ -43,13 +43,18 @@ def profile_text(name: str, about: str, command: str, options: Mapping[str, str 
     return text
 
 
+def path_of(folder: str, name: str) -> str:
+    """Return the file in which a profile is saved."""
+    return os.path.join(folder, f"{name}.yaml")
+
+
 def save(folder: str, name: str, text: str, *, replace: bool) -> str:
     """Write a profile into a folder, which is made if need be; return the file's path.
 
     The file is whole or not there. Raises UsageError when it is there already and not to be replaced,
     RunError when it can't be written.
     """
-    path = os.path.join(folder, f"{name}.yaml")
+    path = path_of(folder, name)
     try:
         os.makedirs(folder, exist_ok=True)
         handle, draft = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
