@@ -12,7 +12,7 @@ import struct
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +22,7 @@ from cli_samples import rows, write
 
 from fyke.cli import progress as shown
 from fyke.cli.main import main
-from fyke.cli.progress import line, reading_shown
+from fyke.cli.progress import Bar, line, reading_shown
 from fyke.events import progress
 from fyke.events.reader import open_events
 from fyke.render.screen import Screen
@@ -173,12 +173,38 @@ def test_an_error_takes_it_away(terminal: Terminal, recording: Path) -> None:
     assert terminal.screen == [""]
 
 
+class Rounds:
+    """The rounds of a thread that waits between them."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._changed = threading.Condition()
+
+    def counting(self, wait: Callable[[float], bool]) -> Callable[[float], bool]:
+        def counted(timeout: float) -> bool:
+            with self._changed:
+                self._number += 1
+                self._changed.notify()
+            return wait(timeout)
+
+        return counted
+
+    def pass_by(self, rounds: int) -> None:
+        with self._changed:
+            until = self._number + rounds
+            assert self._changed.wait_for(lambda: self._number >= until, timeout=10)
+
+
 def test_text_on_the_terminal_comes_alone(
     terminal: Terminal, recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when stdout is the same terminal."""
     monkeypatch.setattr("os.isatty", lambda fd: True)
     with reading_shown(), open_events(str(recording)) as source:
+        bar = progress.watcher
+        assert isinstance(bar, Bar)
+        ended, rounds = bar._ended, Rounds()
+        monkeypatch.setattr(ended, "wait", rounds.counting(ended.wait))
         batches = source.batches()
         next(batches)
         terminal.wait_for("reading ")
@@ -186,11 +212,13 @@ def test_text_on_the_terminal_comes_alone(
             terminal.stream.write("text\n")
             terminal.stream.flush()
             terminal.wait_for("\r\x1b[Ktext\r\n")
-            time.sleep(0.03)
-            assert terminal.written.endswith("text\r\n")
-        terminal.wait_for("reading ", after=terminal.written.index("text"))  # it comes back
+            rounds.pass_by(2)  # when the second begins, the first has drawn what it would
+            terminal.stream.write("more\n")
+            terminal.stream.flush()
+            terminal.wait_for("\r\x1b[Ktext\r\nmore\r\n")
+        terminal.wait_for("reading ", after=terminal.written.index("more"))  # it comes back
         batches.close()
-    assert terminal.screen == ["text", ""]
+    assert terminal.screen == ["text", "more", ""]
 
 
 def test_files_of_a_set_and_several_are_one(terminal: Terminal, tmp_path: Path) -> None:
