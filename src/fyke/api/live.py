@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fyke.capture.plan import Options, Plan
     from fyke.capture.session import Session
     from fyke.capture.stopping import StopRequest
+    from fyke.capture.trace_table import TraceTables
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,13 @@ class Collection:
     What had not been yielded at the end of the block is thrown away.
     """
 
-    def __init__(self, options: Options, command: str | None, stop_after: int | None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        command: str | None,
+        stop_after: int | None,
+        allow_system_changes: bool = False,
+    ) -> None:
         from fyke.capture.begin import cpus
         from fyke.capture.plan import make_plan
         from fyke.kernel.view import LiveKernel
@@ -54,9 +61,11 @@ class Collection:
             raise UsageError("the command is empty")
         self._kernel = LiveKernel()
         self.plan: Plan = make_plan(options, self._kernel, *cpus())
+        self._options, self._allow_system_changes = options, allow_system_changes
         self._command, self._stop_after = command, stop_after
         self._facts: Facts | None = None
         self._session: Session | None = None
+        self._tables: TraceTables | None = None
         self._stop: StopRequest | None = None
         self._batches: Generator[pa.RecordBatch, None, None] | None = None
         self._loss = Loss()
@@ -71,7 +80,15 @@ class Collection:
         if self._facts is not None:
             raise UsageError("a collection can be run once", "make another one with fyke.collect()")
         self._facts = facts_of(self.plan, shlex.join(sys.argv), __version__)
-        self._session = Session(self.plan, self._kernel)
+        if self._allow_system_changes and any(c.name == "nft" for c in self.plan.collectors):
+            from fyke.capture.trace_table import trace_tables
+
+            self._tables = trace_tables(self._options)
+        try:
+            self._session = Session(self.plan, self._kernel)
+        except BaseException:
+            self._close_tables()
+            raise
         self._stop = StopRequest()
         command = None if self._command is None else Command(self._command)
         # Only the generator holds the run: when it ends, the map of counters goes that the run has mapped.
@@ -90,10 +107,16 @@ class Collection:
             self._batches.close()
             self._loss = self._current_loss()
         finally:
+            self._close_tables()
             self._session.close()
             self._session = None
             self._stop.close()
             self._stop = None
+
+    def _close_tables(self) -> None:
+        if self._tables:
+            self._tables.close()
+            self._tables = None
 
     def __repr__(self) -> str:
         symbols = [probe.symbol for probe in self.plan.probes]
@@ -155,12 +178,14 @@ def collect(
     max_probes: int | None = None,
     command: str | None = None,
     stop_after: int | None = None,
+    allow_system_changes: bool = False,
 ) -> Collection:
     """Prepare a collection; a `with` statement runs it. Needs what `fyke collect` needs, mostly root.
 
     The arguments are the options of `fyke collect`, with their defaults: probes are those of `-p`, collectors
     of `-c`, filter is tcpdump's language. buffer: bytes, or a size such as "64MB". command: a shell command
-    whose end ends the collection. stop_after: a number of events.
+    whose end ends the collection. stop_after: a number of events. allow_system_changes: have nftables trace
+    packets for the time of the block.
 
     Raises TypeError, UsageError and Unsupported for what can't be; RunError at the begin of the block.
     """
@@ -199,7 +224,7 @@ def collect(
             packet=filter, inner=filter_inner, fields=filter_meta, pid=pid, netns=netns, netif=netif
         ),
     )
-    return Collection(options, command, stop_after)
+    return Collection(options, command, stop_after, allow_system_changes)
 
 
 def _check_type(name: str, value: object, kind: type) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fyke.cli import first_time
 from fyke.cli.options import FILTER, FILTER_FILE, OUT_FORMAT, PRINT, TEXT, Once, Option, add_options, style
 
 if TYPE_CHECKING:
@@ -105,7 +106,9 @@ OPTIONS = (
     Option(("--ready-file",), "write this file when events flow", {"metavar": "PATH"}),
     Option(
         ("--allow-system-changes",),
-        "mount tracefs for the time of the collection where it can't be read otherwise",
+        "for the time of the collection, have nftables trace the packets of the packet filter (for the "
+        "collector nft; in the namespace of --netns, or in this one), and mount tracefs where it can't be "
+        "read otherwise",
         {"action": "store_true"},
     ),
     Option(("--dry-run",), "show what would be done, and stop", {"action": "store_true"}),
@@ -129,9 +132,11 @@ def run(args: argparse.Namespace) -> int:
     """Collect, or show the plan. Returns 130 after a second signal."""
     from fyke.kernel.view import LiveKernel
 
+    if first_time.is_alone(args):
+        first_time.begin(args, os.environ, terminal=os.isatty(1))
     options = _options(args)
     _check(args)
-    with _tracefs(args):
+    with _tracefs(args), _trace_tables(args, options) as tables:
         from fyke.capture.begin import cpus
         from fyke.capture.plan import make_plan
 
@@ -140,6 +145,8 @@ def run(args: argparse.Namespace) -> int:
         if args.dry_run:
             _show(plan, kernel, args)
             return 0
+        if tables and all(c.name != "nft" for c in plan.collectors):
+            tables.close()
         return _collect(args, plan, kernel)
 
 
@@ -245,6 +252,15 @@ def _tracefs(args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]
         tracepoints.available_events()
         return contextlib.nullcontext()
     return _mounted_tracefs()
+
+
+def _trace_tables(args: argparse.Namespace, options: Options) -> contextlib.AbstractContextManager[Any]:
+    """Have nftables trace packets if that was allowed."""
+    if not args.allow_system_changes or args.dry_run:
+        return contextlib.nullcontext()
+    from fyke.capture.trace_table import trace_tables
+
+    return trace_tables(options) or contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -405,6 +421,10 @@ def _tell_end(run: Run) -> None:
         words.append("never hit: " + ", ".join(never[:8]) + (" ..." if len(never) > 8 else ""))
     log.info("%s", "; ".join(words))
     _tell_unjudged(session)
+    if any(not hits and "nft" in p.asked for p, hits in asked):
+        from fyke.capture.trace_table import UNTRACED
+
+        log.info(UNTRACED)
 
 
 def _tell_unjudged(session: Session) -> None:

@@ -4,6 +4,7 @@ compile.py    text -> cBPF, by libpcap; refuses what can't be done     place.py:
 flow.py       what is known at each instruction: lengths checked, registers set
 lower.py      cBPF -> eBPF for the slot in the probe programs          loads.py: the packet's bytes
 evaluate.py   cBPF over many recorded packets at once
+nft.py        cBPF -> rules of nftables that pass the same packets
 text.py       cBPF as `tcpdump -d` shows it
 
 There are three verdicts. UNREADABLE is given where libpcap, which sees only the bytes that are there,

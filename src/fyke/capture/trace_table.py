@@ -1,0 +1,217 @@
+"""Tables of nftables that have packets traced while a collection runs (`--allow-system-changes`).
+
+A table has a chain where the kernel first sees a packet: at prerouting what comes in, at output what is sent
+from here; before all other chains there. Chains of the families arp and netdev (hooks of one device) come
+before or beside these; what happens in them is traced only if a rule of theirs says so.
+
+The kernel takes a table with the flag owner away when the socket that made it is closed, whatever ended the
+process. Where it doesn't know the flag, the next collection removes what a killed one left, which the name
+tells: whose it was, and when that process began.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from fyke.errors import Unsupported
+from fyke.kernel import netns, tasks
+from fyke.kernel.nfnetlink import NfNetlink, Table
+from fyke.kernel.nftables import MISSING, Nftables, NftError, is_installed
+
+if TYPE_CHECKING:
+    from fyke.capture.plan import Options
+    from fyke.filters.pcap.compile import PacketFilter
+    from fyke.filters.pcap.nft import Rule
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(rb"fyke_trace_(?P<pid>\d{1,10})_(?P<started>\d{1,20})_(?P<namespace>\d{1,10})")
+_FIRST = -(1 << 31)  # NF_IP_PRI_FIRST
+_HOOKS = ("prerouting", "output")
+_TRACE = "meta nftrace set 1 accept"
+_HINT = "leave out --allow-system-changes, and add a rule `meta nftrace set 1` where it is wanted"
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Tables in one namespace. nft: keeps them alive."""
+
+    nft: Nftables
+    families: tuple[str, ...]
+
+
+UNTRACED = (
+    "nftables traced no packet: it does so where a rule says `meta nftrace set 1`; --allow-system-changes "
+    "adds one for the time of the collection"
+)
+
+
+class TraceTables:
+    """The tables of one collection, in some network namespaces; a context manager that takes them away.
+
+    note: what the user should know, or "". Making it raises Unsupported, and leaves nothing then.
+    """
+
+    def __init__(self, inodes: Iterable[int], packet_filter: PacketFilter | None) -> None:
+        if not is_installed():
+            raise Unsupported(f"packets can't be traced through nftables: {MISSING}", _HINT)
+        rules, self.note = _rules(packet_filter)
+        self._made: list[_Made] = []
+        try:
+            for inode in inodes:
+                self._made.append(_inside(inode, rules))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Take the tables away."""
+        while self._made:
+            made = self._made.pop()
+            for family in made.families:
+                # It may be gone: `nft flush ruleset`.
+                with contextlib.suppress(NftError):
+                    made.nft.run(f"delete table {family} {own_name()}".encode())
+            made.nft.close()
+
+    def __enter__(self) -> Self:
+        """Return them."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take them away."""
+        self.close()
+
+
+def trace_tables(options: Options) -> TraceTables | None:
+    """Return the tables for a collection, in the namespace that it is about; None if it has no use for them.
+
+    They come before its plan, since they may load the kernel's module. Raises Unsupported, if nft was asked
+    for by name, and UsageError.
+    """
+    if not {"nft", "auto"} & set(options.collectors):
+        return None
+    from fyke.filters.fields.everyday import resolve_netns
+    from fyke.filters.pcap.compile import compile_packet_filter
+
+    filters = options.filters
+    inode = netns.own_inode() if filters.netns is None else resolve_netns(filters.netns)
+    packet_filter = None if filters.packet is None else compile_packet_filter(filters.packet)
+    try:
+        tables = TraceTables([inode], packet_filter)
+    except Unsupported as error:
+        if "nft" in options.collectors:
+            raise
+        log.warning(error.message)
+        return None
+    if tables.note:
+        log.info(tables.note)
+    return tables
+
+
+def own_name() -> str:
+    """Return the name of this process' tables."""
+    return f"fyke_trace_{os.getpid()}_{tasks.start_time(os.getpid())}_{tasks.pid_namespace()}"
+
+
+def is_own(table: str) -> bool:
+    """Say whether a table has the name of one of ours, of this or another process."""
+    return _NAME.fullmatch(table.encode("utf-8", "replace")) is not None
+
+
+def leftovers() -> list[Table]:
+    """Return tables that a collection left in the namespace this thread is in. Raises OSError.
+
+    A process of another PID namespace can't be told to be dead.
+    """
+    from fyke.kernel.nfnetlink import Changed
+
+    for _ in range(5):
+        with contextlib.suppress(Changed), NfNetlink() as netlink:
+            return [table for table in netlink.tables() if not table.owned and _is_left(table.name)]
+    return []
+
+
+def _is_left(name: bytes) -> bool:
+    match = _NAME.fullmatch(name)
+    if match is None or int(match["namespace"]) != tasks.pid_namespace():
+        return False
+    return tasks.start_time(int(match["pid"])) != int(match["started"])
+
+
+def _rules(packet_filter: PacketFilter | None) -> tuple[Sequence[Rule], str]:
+    """Return which packets are traced, and a note where these are more than a filter passes."""
+    if packet_filter is None:
+        return [()], ""
+    from fyke.filters.pcap.nft import rules
+
+    why = packet_filter.why_no_raw
+    if packet_filter.raw is not None:
+        found = rules(packet_filter.raw)
+        if found is not None and () not in found:
+            return found, ""
+        why = "it would take too many rules" if found is None else "it looks at what nftables can't"
+    return [()], f"all packets are traced through nftables, not only those of the filter: {why}"
+
+
+def _inside(inode: int, rules: Sequence[Rule]) -> _Made:
+    try:
+        return netns.inside(inode, lambda: _make(rules))
+    except LookupError:
+        why = "it can't be found by its number: no process is in it, and no file is mounted for it"
+    except OSError as error:
+        why = error.strerror or str(error)
+    except NftError as error:
+        why = str(error)
+    raise Unsupported(
+        f"packets can't be traced through nftables in the network namespace {inode}: {why}", _HINT
+    )
+
+
+def _make(rules: Sequence[Rule]) -> _Made:
+    """Make the tables in the namespace this thread is in. Raises OSError, NftError."""
+    nft = Nftables()
+    try:
+        for table in leftovers():
+            with contextlib.suppress(NftError):  # another collection begins too, and was faster
+                nft.run(b"delete table %s %s" % (table.family.encode(), table.name))
+                log.info(
+                    "removed the nftables table %s, left by a collection that was killed", table.name.decode()
+                )
+        with NfNetlink() as netlink:
+            bridged = any(chain.base and chain.family == "bridge" for chain in netlink.chains())
+        families = ("inet", "bridge") if bridged else ("inet",)
+        try:
+            nft.run(commands(families, rules, owner=True))
+        except NftError:
+            # Linux kernel commit 6001a930ce03 ("netfilter: nftables: introduce table ownership") (in v5.12);
+            # nft knows the flag since 0.9.9.
+            nft.run(commands(families, rules, owner=False))
+        return _Made(nft, families)
+    except BaseException:
+        nft.close()
+        raise
+
+
+def commands(families: Sequence[str], rules: Sequence[Rule], *, owner: bool) -> bytes:
+    """Return what makes the tables, in nft's language."""
+    lines = []
+    for family in families:
+        lines += [f"table {family} {own_name()} {{", *(["flags owner;"] if owner else [])]
+        for hook in _HOOKS:
+            lines += [f"chain {hook} {{", f"type filter hook {hook} priority {_FIRST}; policy accept;"]
+            if family == "bridge" and () not in rules:
+                lines.append(f"meta protocol != {{ ip, ip6 }} {_TRACE}")  # rules are for packets of IP
+            lines += [" ".join([*map(str, rule), _TRACE]) for rule in rules]
+            lines.append("}")
+        lines.append("}")
+    return ("\n".join(lines) + "\n").encode()
