@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -12,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -80,7 +83,12 @@ class Holder:
         assert self._process.stdout
         self.name = self._process.stdout.readline().strip()
 
-    def kill(self) -> None:
+    def kill(self, *, guard: bool = False) -> None:
+        """Kill it, and before that what waits for its end."""
+        if guard:
+            pid = self._process.pid
+            (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            os.kill(int(child), signal.SIGKILL)
         self._process.kill()
         self._process.communicate()
 
@@ -152,11 +160,20 @@ def test_killed_it_leaves_nothing() -> None:
         assert ruleset(pair.a.ns) == before
 
 
-def test_without_an_owner_the_next_one_cleans_up() -> None:
+def test_without_an_owner_another_process_waits_for_the_end() -> None:
+    with two_ns() as pair, nft(pair.a.ns, USERS):
+        before = ruleset(pair.a.ns)
+        holder = Holder(pair.a.ns, "without")
+        assert holder.name in ruleset(pair.a.ns)
+        holder.kill()
+        eventually(lambda: ruleset(pair.a.ns) == before)
+
+
+def test_when_that_is_killed_too_the_next_one_cleans_up() -> None:
     with two_ns() as pair, nft(pair.a.ns, USERS):
         before, inode = ruleset(pair.a.ns), pair.a.ns.inode
         alive, killed = Holder(pair.a.ns, "without"), Holder(pair.a.ns, "without")
-        killed.kill()
+        killed.kill(guard=True)
         assert {alive.name, killed.name} <= set(re.findall(r"fyke_trace_\w+", ruleset(pair.a.ns)))
         assert [table.name.decode() for table in inside(inode, leftovers)] == [killed.name]
         with TraceTables([inode], None):

@@ -5,8 +5,8 @@ from here; before all other chains there. Chains of the families arp and netdev 
 before or beside these; what happens in them is traced only if a rule of theirs says so.
 
 The kernel takes a table with the flag owner away when the socket that made it is closed, whatever ended the
-process. Where it doesn't know the flag, the next collection removes what a killed one left, which the name
-tells: whose it was, and when that process began.
+process. Where it doesn't know the flag, a process that waits for our end does it; and should that be killed
+too, the next collection: the name of a table tells whose it was, and when that process began.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import contextlib
 import logging
 import os
 import re
+import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from fyke.errors import Unsupported
-from fyke.kernel import netns, tasks
+from fyke.kernel import helper, netns, tasks
 from fyke.kernel.nfnetlink import NfNetlink, Table
 from fyke.kernel.nftables import MISSING, Nftables, NftError, is_installed
 
@@ -41,10 +42,20 @@ _HINT = "leave out --allow-system-changes, and add a rule `meta nftrace set 1` w
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """Tables in one namespace. nft: keeps them alive."""
+    """Tables in one namespace. nft: keeps them alive. guard: waits for our end, where they have no owner."""
 
     nft: Nftables
     families: tuple[str, ...]
+    guard: subprocess.Popen[bytes] | None
+
+    def close(self) -> None:
+        for family in self.families:
+            # It may be gone: `nft flush ruleset`.
+            with contextlib.suppress(NftError):
+                self.nft.run(_delete(family))
+        self.nft.close()
+        if self.guard:
+            self.guard.communicate()
 
 
 UNTRACED = (
@@ -74,12 +85,7 @@ class TraceTables:
     def close(self) -> None:
         """Take the tables away."""
         while self._made:
-            made = self._made.pop()
-            for family in made.families:
-                # It may be gone: `nft flush ruleset`.
-                with contextlib.suppress(NftError):
-                    made.nft.run(f"delete table {family} {own_name()}".encode())
-            made.nft.close()
+            self._made.pop().close()
 
     def __enter__(self) -> Self:
         """Return them."""
@@ -192,14 +198,31 @@ def _make(rules: Sequence[Rule]) -> _Made:
         families = ("inet", "bridge") if bridged else ("inet",)
         try:
             nft.run(commands(families, rules, owner=True))
+            return _Made(nft, families, None)
         except NftError:
             # Linux kernel commit 6001a930ce03 ("netfilter: nftables: introduce table ownership") (in v5.12);
             # nft knows the flag since 0.9.9.
-            nft.run(commands(families, rules, owner=False))
-        return _Made(nft, families)
+            return _with_guard(nft, families, rules)
     except BaseException:
         nft.close()
         raise
+
+
+def _with_guard(nft: Nftables, families: tuple[str, ...], rules: Sequence[Rule]) -> _Made:
+    """Make tables without an owner. The guard is in the namespace of this thread."""
+    # One that isn't there can't be deleted, and then none would be: it is made first.
+    end = "\n".join(f"add table {family} {own_name()}\n{_delete(family).decode()}" for family in families)
+    guard = helper.start("fyke.kernel.nftables", "run_at_end", end, stdin=subprocess.PIPE)
+    try:
+        nft.run(commands(families, rules, owner=False))
+        return _Made(nft, families, guard)
+    except BaseException:
+        guard.communicate()
+        raise
+
+
+def _delete(family: str) -> bytes:
+    return f"delete table {family} {own_name()}".encode()
 
 
 def commands(families: Sequence[str], rules: Sequence[Rule], *, owner: bool) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from functools import cache
 from types import TracebackType
 from typing import Any, Self
@@ -84,6 +85,13 @@ def _library() -> Any:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
+
+
+def run_at_end(commands: str) -> None:
+    """Wait for the end of stdin, which is a pipe of a process that ends, and run commands then."""
+    sys.stdin.buffer.read()
+    with Nftables() as nft:
+        nft.run(commands.encode())
 
 
 def is_installed() -> bool:

@@ -14,12 +14,10 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from fyke.events.escape import name_from_bytes
-from fyke.kernel import netns, nftables
+from fyke.kernel import helper, netns, nftables
 from fyke.kernel.nfnetlink import Changed, NfNetlink
 from fyke.kernel.rule_texts import rule_texts
 
@@ -27,7 +25,6 @@ _REQUEST = struct.Struct("=QI")  # cookie and generation that are known
 _LENGTH = struct.Struct("=Q")
 _TRIES = 5
 SECONDS = 30.0
-_BOOT = "import sys; sys.path.append(sys.argv[1]); from fyke.kernel.ruleset_reader import serve; serve()"
 
 Texts = dict[tuple[int, int], str]
 
@@ -77,16 +74,8 @@ class Reader:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        packages = str(Path(__file__).parents[2])
         try:
-            # Isolated: no site, no file of the current directory; Ctrl-C in a terminal isn't for it.
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BOOT, packages],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            self._process = helper.start(__name__, "serve", stdin=theirs.fileno())
         except OSError:
             ours.close()
             raise
