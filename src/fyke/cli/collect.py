@@ -132,8 +132,11 @@ def run(args: argparse.Namespace) -> int:
     """Collect, or show the plan. Returns 130 after a second signal."""
     from fyke.kernel.view import LiveKernel
 
+    told: list[str] = []
     if first_time.is_alone(args):
-        first_time.begin(args, os.environ, terminal=os.isatty(1))
+        from fyke.kernel.ancestors import inherited
+
+        told = first_time.begin(args, inherited, terminal=os.isatty(1))
     options = _options(args)
     _check(args)
     with _tracefs(args), _trace_tables(args, options) as tables:
@@ -147,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
             return 0
         if tables and all(c.name != "nft" for c in plan.collectors):
             tables.close()
-        return _collect(args, plan, kernel)
+        return _collect(args, plan, kernel, told)
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -295,7 +298,7 @@ def _show(plan: Plan, kernel: Any, args: argparse.Namespace) -> None:
     print(json.dumps(facts, indent=2) if args.json else plan_text(facts))
 
 
-def _collect(args: argparse.Namespace, plan: Plan, kernel: Any) -> int:
+def _collect(args: argparse.Namespace, plan: Plan, kernel: Any, told: Sequence[str]) -> int:
     import pyarrow as pa
 
     from fyke.capture.ready import clear_ready_file
@@ -314,7 +317,7 @@ def _collect(args: argparse.Namespace, plan: Plan, kernel: Any) -> int:
         session = stack.enter_context(Session(plan, kernel, _progress(signals)))
         # Only now: a collection that can't start leaves the file of an earlier one alone.
         sink = _sinks(args, plan, facts, signals, stack)
-        _tell_started(plan, session.missing)
+        _tell_started(plan, session.missing, told)
         run = Run(
             session,
             sink,
@@ -382,7 +385,7 @@ def _facts(plan: Plan, expanded: Sequence[str]) -> Facts:
     return facts_of(plan, shlex.join(["fyke", *sys.argv[1:], *expanded]), __version__)
 
 
-def _tell_started(plan: Plan, missing: dict[str, str]) -> None:
+def _tell_started(plan: Plan, missing: dict[str, str], told: Sequence[str]) -> None:
     for note in plan.notes:
         log.info(note)
     asked = [p.symbol for p in plan.probes if not p.internal]
@@ -395,6 +398,8 @@ def _tell_started(plan: Plan, missing: dict[str, str]) -> None:
     if left_out:
         names = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
         log.warning("%d functions of a pattern can't be probed: %s", len(left_out), names)
+    for line in told:
+        log.info("%s", line)
 
 
 def _tell_end(run: Run) -> None:
