@@ -15,6 +15,7 @@ from types import FrameType
 # name -> module whose `measure(quick=...)` yields the lines, and what it is about
 MEASUREMENTS = {
     "kernel": ("kernel_cost", "BPF time per hit, against an empty program"),
+    "netfilter": ("netfilter", "nft and ct: per verdict, verdicts per second, start beside many rules"),
     "throughput": ("throughput", "events per second without loss; CPU and memory of fyke"),
     "stages": ("stages", "where fyke's CPU goes between ring and file"),
     "file": ("file_size", "bytes per event on mixed traffic"),

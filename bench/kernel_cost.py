@@ -64,7 +64,7 @@ def measure(*, quick: bool) -> Iterator[Line]:
             for name, options in (COLLECTIONS | FILTERED | TRACKED).items():
                 if quick and name not in AIMS:
                     continue
-                before = _empty_ns(net, packets)
+                before = empty_ns(net, packets)
                 empty.append(before)
                 with conntrack(net.a) if name in TRACKED else nullcontext():
                     costs[name].append(_cost(net, packets, Path(folder), options, before))
@@ -107,7 +107,7 @@ def _cost(net: Wire, packets: int, folder: Path, options: tuple[str, ...], empty
     return _Cost(ns, runs, ended.events, ended.lost, empty)
 
 
-def _empty_ns(net: Wire, packets: int) -> float:
+def empty_ns(net: Wire, packets: int) -> float:
     """Return nanoseconds per run of a program that does nothing, at the same tracepoints, in such a flood."""
     program = syscall_bpf.prog_load(syscall_bpf.PROG_TYPE_RAW_TRACEPOINT, syscall_bpf.RETURN_0)
     links: list[int] = []
