@@ -43,6 +43,16 @@ table ip n {{
   chain behind {{ type nat hook postrouting priority 100; masquerade; }}
 }}
 """
+FEW = """
+table ip t {
+  chain sub { udp dport 9 drop; }
+  chain c {
+    type filter hook prerouting priority 0;
+    udp dport { 9, 53 } meta nftrace set 1; jump sub; accept;
+  }
+  chain f { type filter hook forward priority 0; policy accept; udp dport 53 counter; }
+}
+"""
 ONE_PORT = """
 table inet t {
   chain c { type filter hook prerouting priority 0; udp dport 57 meta nftrace set 1; accept; }
@@ -153,6 +163,26 @@ def test_verdicts_are_those_of_nft() -> None:
         )
         assert nft_["rule"] == rules.get((nft_["table_name"], nft_["rule_handle"])), nft_
     assert len({nft_["rule"] for nft_ in (row["nft"] for row in rows)}) > len(rules) // 2
+
+
+@pytest.mark.needs("kprobe")
+@pytest.mark.needs("nft_types")
+def test_verdicts_about_thousands_of_packets() -> None:
+    """In batches that nft, which hears of verdicts over a socket, can follow."""
+    with ruled(FEW) as net, nft_trace(net.router) as monitor:
+
+        def batches() -> None:
+            for number in range(20):
+                payloads = [f"{number} {n}".encode() for n in range(100)]
+                udp_send(net.a, net.b.v4, *payloads, port=(9, 53, 57)[number % 3])
+                monitor.settle(0.1)
+
+        done = record(batches, collectors=("nft", "ns"), nft_verdicts=("all",), probes=())
+        theirs = monitor.verdicts()
+    assert not done.lost()
+    ours = verdicts(of_router(done))
+    assert len(ours) > 2000 * 2
+    assert ours == [v for v in theirs if v.handle or v.policy or v.verdict != "continue"]
 
 
 @pytest.mark.needs("kprobe")

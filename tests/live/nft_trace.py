@@ -59,12 +59,16 @@ class Monitor:
             int(c[1]) == _NETLINK_NETFILTER and int(c[3], 16) >> (_NFNLGRP_NFTRACE - 1) & 1 for c in columns
         )
 
-    def verdicts(self) -> list[Verdict]:
-        """Return all verdicts so far, in order, once no more come."""
+    def settle(self, seconds: float = 0.5) -> None:
+        """Wait until it has nothing more to say for so long."""
         before = -1
         while len(self._lines) != before:
             before = len(self._lines)
-            time.sleep(0.5)
+            time.sleep(seconds)
+
+    def verdicts(self) -> list[Verdict]:
+        """Return all verdicts so far, in order, once no more come."""
+        self.settle()
         return [found for line in self._lines if (found := _verdict(line))]
 
 
