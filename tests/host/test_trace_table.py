@@ -19,7 +19,7 @@ from random import Random
 
 import pytest
 
-from fyke.capture.trace_table import TraceTables, is_own, leftovers, own_name
+from fyke.capture.trace_table import TraceTables, all_leftovers, is_own, leftovers, own_name
 from fyke.errors import Unsupported
 from fyke.filters.pcap.compile import compile_packet_filter
 from fyke.filters.pcap.nft import rules
@@ -176,6 +176,7 @@ def test_when_that_is_killed_too_the_next_one_cleans_up() -> None:
         killed.kill(guard=True)
         assert {alive.name, killed.name} <= set(re.findall(r"fyke_trace_\w+", ruleset(pair.a.ns)))
         assert [table.name.decode() for table in inside(inode, leftovers)] == [killed.name]
+        assert (pair.a.ns.name, killed.name.encode()) in [(name, t.name) for name, t in all_leftovers()]
         with TraceTables([inode], None):
             assert f"table inet {killed.name}" not in tables(pair.a.ns)
             assert f"table inet {alive.name}" in tables(pair.a.ns)

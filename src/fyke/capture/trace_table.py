@@ -16,14 +16,15 @@ import logging
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from fyke.errors import Unsupported
 from fyke.kernel import helper, netns, tasks
-from fyke.kernel.nfnetlink import NfNetlink, Table
+from fyke.kernel.nfnetlink import Changed, NfNetlink, Table, nf_tables_is_there
 from fyke.kernel.nftables import MISSING, Nftables, NftError, is_installed
 
 if TYPE_CHECKING:
@@ -139,12 +140,30 @@ def leftovers() -> list[Table]:
 
     A process of another PID namespace can't be told to be dead.
     """
-    from fyke.kernel.nfnetlink import Changed
-
     for _ in range(5):
         with contextlib.suppress(Changed), NfNetlink() as netlink:
             return [table for table in netlink.tables() if not table.owned and _is_left(table.name)]
     return []
+
+
+def all_leftovers() -> list[tuple[str, Table]]:
+    """Return leftovers in the namespaces that have names, and here: (name, or "" for here, the table)."""
+    if not nf_tables_is_there():  # asking would load it
+        return []
+    found = [("", table) for table in _readable(leftovers)]
+    for name in netns.names():
+        with contextlib.suppress(OSError):
+            inode = netns.inode_of(f"{netns.NAMES}/{name}")
+            if inode is not None and inode != netns.own_inode():
+                found += [(name, table) for table in _readable(partial(netns.inside, inode, leftovers))]
+    return found
+
+
+def _readable(ask: Callable[[], list[Table]]) -> list[Table]:
+    try:
+        return ask()
+    except (OSError, LookupError):  # not root, or it is gone
+        return []
 
 
 def _is_left(name: bytes) -> bool:

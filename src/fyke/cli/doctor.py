@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import textwrap
 from typing import TYPE_CHECKING, Any
+
+from fyke.events.escape import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fyke.kernel.features import Answer, Feature
     from fyke.kernel.machine import Machine
+    from fyke.kernel.nfnetlink import Table
+
+    Leftovers = Sequence[tuple[str, Table]]
 
 SUMMARY = "Say what this machine can do, and what it lacks"
 
@@ -25,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask the kernel everything and print it. Returns 0 when a collection can work here, else 1."""
+    from fyke.capture.trace_table import all_leftovers
     from fyke.kernel.features import FEATURES, Features
     from fyke.kernel.machine import machine
 
@@ -35,10 +42,11 @@ def run(args: argparse.Namespace) -> int:
         if not feature.part_of or features[feature.part_of].state != "no"
     ]
     works = all(answer for feature, answer in answers if feature.needed)
+    left = all_leftovers()
     if args.json:
-        print(json.dumps(to_json(machine(), answers, works), indent=2))
+        print(json.dumps({**to_json(machine(), answers, works), "leftovers": left_json(left)}, indent=2))
     else:
-        print("\n".join(to_text(machine(), answers, works)))
+        print("\n".join([*to_text(machine(), answers, works), *left_text(left)]))
     return 0 if works else 1
 
 
@@ -88,6 +96,36 @@ def to_text(facts: Machine, answers: Sequence[tuple[Feature, Answer]], works: bo
     for why, titles in untold.items():
         lines += ["", f"This could not be told: {why}", *(f"  {title}" for title in titles)]
     return lines
+
+
+def left_json(left: Leftovers) -> list[dict[str, str | None]]:
+    """Return tables that a collection left as JSON values; netns is null for the namespace we are in."""
+    return [
+        {
+            "netns": name or None,
+            "family": table.family,
+            "table": table.name.decode(),
+            "fix": _delete(name, table),
+        }
+        for name, table in left
+    ]
+
+
+def left_text(left: Leftovers) -> list[str]:
+    """Return the lines to print about them."""
+    if not left:
+        return []
+    lines = ["", "A collection that was killed left this:"]
+    for name, table in left:
+        place = f"in the network namespace {printable(name)}" if name else "in this network namespace"
+        lines.append(f"  the nftables table {table.family} {table.name.decode()} {place}")
+        lines.append(f"      fix:  {_delete(name, table)}")
+    return lines
+
+
+def _delete(name: str, table: Table) -> str:
+    command = f"nft delete table {table.family} {table.name.decode()}"
+    return f"ip netns exec {shlex.quote(printable(name))} {command}" if name else command
 
 
 def _verdict(answers: Sequence[tuple[Feature, Answer]], works: bool) -> str:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from fyke.kernel.kallsyms import KALLSYMS
+
 FAMILIES = {0: "", 1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 _NETLINK_NETFILTER = 12
@@ -33,6 +35,14 @@ _SO_NETNS_COOKIE = 71
 _OWNED = 0x2  # NFT_TABLE_F_OWNER
 
 Attributes = dict[int, bytes]
+
+
+def nf_tables_is_there() -> bool:
+    """Say whether the kernel has nftables without loading a module, as a question to it would."""
+    try:
+        return b" nf_tables_newtable" in KALLSYMS.read_bytes()
+    except OSError:
+        return False
 
 
 class Changed(Exception):

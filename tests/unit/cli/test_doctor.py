@@ -7,16 +7,22 @@ import json
 
 import pytest
 
+from fyke.capture import trace_table
 from fyke.cli import doctor
 from fyke.kernel import features
 from fyke.kernel.features import FEATURES, Answer
 from fyke.kernel.machine import Machine
+from fyke.kernel.nfnetlink import Table
 
-FACTS = Machine("6.1.0-50-amd64", "#1 SMP", "x86_64")
+FACTS = Machine("6.1.0-50-amd64", "#1 SMP", "x86_64", "web1")
 
 
 def answers(**states: str) -> list[tuple[features.Feature, Answer]]:
     return [(f, Answer(states.get(f.name, "yes"), "because" if f.name in states else "")) for f in FEATURES]  # type: ignore[arg-type]
+
+
+TABLE = Table("inet", b"fyke_trace_1_2_3", 9, False)
+LEFT: list[tuple[str, Table]] = []
 
 
 class Fake:
@@ -28,6 +34,7 @@ class Fake:
 
 def doctor_says(monkeypatch: pytest.MonkeyPatch, *argv: str, **states: str) -> int:
     monkeypatch.setattr(features, "Features", Fake)
+    monkeypatch.setattr(trace_table, "all_leftovers", lambda: LEFT)
     monkeypatch.setattr(Fake, "states", states)
     parser = argparse.ArgumentParser()
     doctor.add_arguments(parser)
@@ -85,3 +92,25 @@ def test_json_has_every_answer(monkeypatch, capsys) -> None:  # type: ignore[no-
     assert by_name["fentry"]["lost"]
     assert by_name["btf"]["lost"] is None
     assert by_name["btf"]["needed"] is True
+
+
+def test_what_a_killed_collection_left(monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    assert doctor_says(monkeypatch) == 0
+    assert "left" not in capsys.readouterr().out
+    monkeypatch.setitem(globals(), "LEFT", [("", TABLE), ("a b\x1b", TABLE)])
+    assert doctor_says(monkeypatch) == 0
+    text = capsys.readouterr().out
+    lines = [line.strip() for line in text[text.index("A collection that was killed") :].splitlines()]
+    assert lines[1:3] == [
+        "the nftables table inet fyke_trace_1_2_3 in this network namespace",
+        "fix:  nft delete table inet fyke_trace_1_2_3",
+    ]
+    assert lines[3] == r"the nftables table inet fyke_trace_1_2_3 in the network namespace a b\x1b"
+    assert "ip netns exec 'a b\\x1b' nft delete" in text
+    assert doctor_says(monkeypatch, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["leftovers"][0] == {
+        "netns": None,
+        "family": "inet",
+        "table": "fyke_trace_1_2_3",
+        "fix": "nft delete table inet fyke_trace_1_2_3",
+    }
