@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fyke.cli.options import FILTER, FILTER_FILE, JOURNEYS, SOME_INPUTS, Option, add_options
-from fyke.errors import InputError, UsageError
+from fyke.cli.options import FILTERS, SOME_INPUTS, Option, add_options
+from fyke.errors import UsageError
 from fyke.export.convert import FORMATS, PERFETTO, format_of
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ OPTIONS = (
         "(default: journey)",
         {"choices": ("journey", "cpu")},
     ),
-    FILTER,
-    FILTER_FILE,
-    JOURNEYS,
+    *FILTERS,
 )
 
 
@@ -47,23 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert a file; what is readable of a damaged one, then raise InputError."""
-    from fyke.cli.filtering import recording_filter
-    from fyke.cli.reading import open_inputs, report
+    from fyke.cli.reading import open_wanted
     from fyke.cli.writing import refuse_input, refuse_stdout
 
     refuse_stdout(args.out, format_of(args.out, args.to))
-    wanted = recording_filter(args)
-    with open_inputs(args.input) as source:
+    with open_wanted(args) as (source, wanted):
         refuse_input(args.out, source, "converted", "write to another file")
-        try:
-            _convert(args, source, wanted)
-            report(source)
-        except InputError:
-            if wanted is not None:
-                wanted.report()
-            raise
-        if wanted is not None:
-            wanted.report()
+        _convert(args, source, wanted)
     return 0
 
 

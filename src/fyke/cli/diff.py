@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from fyke.cli.options import FILTER, FILTER_FILE, JOURNEYS, NO_PAGER, Option, add_options
+from fyke.cli.options import FILTERS, JSON_REPORT, NO_PAGER, TOP, Option, add_options, top_of
 from fyke.cli.query import MEMORY
 
 if TYPE_CHECKING:
@@ -26,17 +26,14 @@ OPTIONS = (
         "the other one (default: A again, seen through --left and --right)",
         {"nargs": "?", "metavar": "B"},
     ),
-    FILTER,
-    FILTER_FILE,
-    JOURNEYS,
+    *FILTERS,
     MEMORY,
     Option(("--left",), "packet filter for A alone", {"metavar": "EXPR", "dest": "left_filter"}),
     Option(("--right",), "packet filter for B alone", {"metavar": "EXPR", "dest": "right_filter"}),
-    Option(("--top",), "how many paths and hops to show (default: 10)", {"metavar": "N", "type": int}),
-    Option(("--json",), "everything as one JSON object, times in nanoseconds", {"action": "store_true"}),
+    TOP,
+    JSON_REPORT,
     NO_PAGER,
 )
-_TOP = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,9 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from fyke.cli.viewing import open_views
     from fyke.errors import UsageError
 
-    top = _TOP if args.top is None else args.top
-    if top < 1:
-        raise UsageError(f"--top {top} is less than 1")
+    most = top_of(args)
     if args.right is None and args.left_filter is None and args.right_filter is None:
         raise UsageError("there is nothing to compare with", "name another file, or give --left and --right")
     sides = [_side(args, text) for text in (args.left_filter, args.right_filter)]
@@ -60,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         right = stack.enter_context(open_views(sides[1], [args.right or args.left]))
         from fyke.journeys.diff import difference
 
-        _write(args, difference(left, right), top)
+        _write(args, difference(left, right), most)
     return 0
 
 

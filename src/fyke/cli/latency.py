@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from fyke.cli.options import FILTER, FILTER_FILE, JOURNEYS, NO_PAGER, RECORDINGS, Option, add_options
+from fyke.cli.options import FILTERS, JSON_REPORT, NO_PAGER, RECORDINGS, TOP, add_options, top_of
 from fyke.cli.query import MEMORY
 
 if TYPE_CHECKING:
@@ -15,17 +15,12 @@ SUMMARY = "Show the time that packets take from point to point"
 
 OPTIONS = (
     RECORDINGS,
-    FILTER,
-    FILTER_FILE,
-    JOURNEYS,
+    *FILTERS,
     MEMORY,
-    Option(
-        ("--top",), "how many hops, paths and journeys to show (default: 10)", {"metavar": "N", "type": int}
-    ),
-    Option(("--json",), "everything as one JSON object, times in nanoseconds", {"action": "store_true"}),
+    TOP,
+    JSON_REPORT,
     NO_PAGER,
 )
-_TOP = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,15 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure a recording; what is readable of a damaged one, then raise InputError."""
     from fyke.cli.viewing import open_views
-    from fyke.errors import UsageError
 
-    top = _TOP if args.top is None else args.top
-    if top < 1:
-        raise UsageError(f"--top {top} is less than 1")
+    most = top_of(args)
     with open_views(args, args.input) as views:
         from fyke.journeys.latency import latency
 
-        _write(args, latency(views, slowest=top), top)
+        _write(args, latency(views, slowest=most), most)
     return 0
 
 

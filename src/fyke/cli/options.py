@@ -108,6 +108,27 @@ FILTER_FILE = Option(
 JOURNEYS = _flag(
     "--journeys", help="with -f or -F: all events of each packet that matches at any of its events"
 )
+FILTERS = (FILTER, FILTER_FILE, JOURNEYS)
+# For `fyke.cli.reading.open_wanted`.
+EVENTS = (INPUTS, *FILTERS)
+
+# What reports of journeys have.
+TOP = Option(
+    ("--top",),
+    "how many of each list to show (default: 10)",
+    {"metavar": "N", "type": int, "default": 10},
+)
+JSON_REPORT = _flag("--json", help="everything as one JSON object, times in nanoseconds")
+
+
+def top_of(args: argparse.Namespace) -> int:
+    """Return the number of TOP. Raises UsageError."""
+    number: int = args.top
+    if number < 1:
+        from fyke.errors import UsageError
+
+        raise UsageError(f"--top {number} is less than 1")
+    return number
 
 
 def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fyke.cli.options import FILTER, FILTER_FILE, INPUTS, JOURNEYS, Option, add_options
+from fyke.cli.options import EVENTS, Option, add_options
 from fyke.errors import UsageError
 from fyke.events.output import STDOUT
 
@@ -24,7 +24,7 @@ SUMMARY = "Write the packets of a file as a pcapng capture"
 log = logging.getLogger(__name__)
 
 OPTIONS = (
-    INPUTS,
+    *EVENTS,
     Option(
         ("-p", "--probe"),
         "only packets seen at this probe; * stands for anything; may be repeated (default: all probes)",
@@ -42,9 +42,6 @@ OPTIONS = (
         "list the probes at which there are packets, as -p takes them",
         {"action": "store_true"},
     ),
-    FILTER,
-    FILTER_FILE,
-    JOURNEYS,
 )
 
 
@@ -55,10 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the capture, or list the probes; what is readable of a damaged file, then raise InputError."""
-    from fyke.cli.filtering import recording_filter
-    from fyke.cli.reading import open_inputs, report
+    from fyke.cli.reading import open_wanted
     from fyke.cli.writing import refuse_input
-    from fyke.errors import InputError
 
     check_arguments(args)
     probes = [wanted_probe(text) for text in args.probe]
@@ -69,23 +64,14 @@ def run(args: argparse.Namespace) -> int:
             "a capture is nothing for a terminal",
             "name a file with -o, or pipe it: fyke pcap | tcpdump -nr -",
         )
-    wanted = recording_filter(args)
-    columns = ("kernel", "packet") if args.list_probes and wanted is None else None
-    with open_inputs(args.input, columns) as source:
+    columns = ("kernel", "packet") if args.list_probes else None
+    with open_wanted(args, columns) as (source, wanted):
         if args.out is not None:
             refuse_input(args.out, source, "exported", "write the capture to another file")
-        try:
-            if args.list_probes:
-                _list(source, wanted)
-            else:
-                _write(args, source, wanted, probes)
-            report(source)
-        except InputError:
-            if wanted is not None:
-                wanted.report()
-            raise
-        if wanted is not None:
-            wanted.report()
+        if args.list_probes:
+            _list(source, wanted)
+        else:
+            _write(args, source, wanted, probes)
     return 0
 
 

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import argparse
 
-from fyke.cli.options import FILTER, FILTER_FILE, INPUTS, JOURNEYS, NO_PAGER, TEXT, add_options, style
+from fyke.cli.options import EVENTS, NO_PAGER, TEXT, add_options, style
 
 SUMMARY = "Show the events of a file as text"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    add_options(parser, (INPUTS, FILTER, FILTER_FILE, JOURNEYS, *TEXT, NO_PAGER))
+    add_options(parser, (*EVENTS, *TEXT, NO_PAGER))
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the events of a file, sorted or not; what is readable of a damaged one, then raise InputError."""
-    from fyke.cli.filtering import recording_filter
-    from fyke.cli.reading import open_inputs, report
+    from fyke.cli.reading import open_wanted
     from fyke.errors import InputError
     from fyke.render.screen import Screen
     from fyke.render.text import EventText
 
-    wanted = recording_filter(args)
-    problem: InputError | None = None
-    with open_inputs(args.input) as source:
+    with open_wanted(args) as (source, wanted):
         batches = source.batches() if wanted is None else wanted.batches(source)
         text = EventText(style(args, source.facts), series=source.facts.order == "journey")
         with Screen(page=not args.no_pager) as screen:
@@ -37,13 +34,8 @@ def run(args: argparse.Namespace) -> int:
                         screen.write(text.start(source.files[-1][1]))
                     for piece in text.batch(batch):
                         screen.write(piece)
-            except InputError as error:
-                problem = error
+            except InputError:
+                screen.write(text.end())
+                raise
             screen.write(text.end())
-        if problem is None:
-            report(source)
-        if wanted is not None:
-            wanted.report()
-    if problem is not None:
-        raise problem
     return 0

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fyke.cli.options import FILTER, FILTER_FILE, JOURNEYS, RECORDINGS, Option, add_options
+from fyke.cli.options import FILTERS, RECORDINGS, Option, add_options
 from fyke.errors import UsageError
 from fyke.events import progress
 
@@ -34,9 +34,7 @@ OPTIONS = (
         {"nargs": "?", "metavar": "SQL"},
     ),
     RECORDINGS,
-    FILTER,
-    FILTER_FILE,
-    JOURNEYS,
+    *FILTERS,
     Option(
         ("--format",),
         "form of the result: table, csv, json, parquet, arrow (default: table on a terminal, else csv; "

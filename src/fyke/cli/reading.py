@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
 
+from fyke.cli.filtering import recording_filter
 from fyke.cli.progress import reading_shown
+from fyke.errors import InputError
 from fyke.events.reader import EventSource
+
+if TYPE_CHECKING:
+    from fyke.cli.filtering import RecordingFilter
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +26,28 @@ def open_inputs(paths: Sequence[str], columns: Collection[str] | None = None) ->
 
     with reading_shown(), open_merged(paths, columns) as source:
         yield source
+
+
+@contextlib.contextmanager
+def open_wanted(
+    args: argparse.Namespace, columns: Collection[str] | None = None
+) -> Iterator[tuple[EventSource, RecordingFilter | None]]:
+    """Open the inputs of a command that has the options EVENTS, and what is wanted of them, None for all.
+
+    columns: what is looked at where all is wanted, None for all. When the context ends well, or by damage,
+    what reading brought to light is told.
+    """
+    wanted = recording_filter(args)
+    with open_inputs(args.input, columns if wanted is None else None) as source:
+        try:
+            yield source, wanted
+            report(source)
+        except InputError:
+            if wanted is not None:
+                wanted.report()
+            raise
+        if wanted is not None:
+            wanted.report()
 
 
 def report(source: EventSource) -> None:

@@ -9,19 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fyke.cli.options import (
-    FILTER,
-    FILTER_FILE,
-    INPUTS,
-    JOURNEYS,
-    NO_PAGER,
-    OUT_FORMAT,
-    PRINT,
-    TEXT,
-    Option,
-    add_options,
-    style,
-)
+from fyke.cli.options import EVENTS, NO_PAGER, OUT_FORMAT, PRINT, TEXT, Option, add_options, style
 
 if TYPE_CHECKING:
     from fyke.cli.filtering import RecordingFilter
@@ -31,10 +19,7 @@ SUMMARY = "Put the events of each packet together"
 log = logging.getLogger(__name__)
 
 OPTIONS = (
-    INPUTS,
-    FILTER,
-    FILTER_FILE,
-    JOURNEYS,
+    *EVENTS,
     Option(("-o", "--out"), "write the journeys to a file; - is standard output", {"metavar": "FILE"}),
     OUT_FORMAT,
     PRINT,
@@ -55,29 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Sort a file; what is readable of a damaged one, then raise InputError."""
-    from fyke.cli.filtering import recording_filter
-    from fyke.cli.reading import open_inputs, report
+    from fyke.cli.reading import open_wanted
     from fyke.cli.writing import output_format, refuse_input, refuse_stdout
-    from fyke.errors import InputError
 
     if args.out is not None:
         refuse_stdout(args.out, output_format(args.out, args.out_format), printed=args.print)
-    wanted = recording_filter(args)
-    with open_inputs(args.input) as source:
+    with open_wanted(args) as (source, wanted):
         if source.facts.order == "journey" and wanted is None:
             log.info("File already sorted")
             return 0
         if args.out is not None:
             refuse_input(args.out, source, "sorted", "write the journeys to another file")
-        try:
-            _sort(args, source, wanted)
-            report(source)
-        except InputError:
-            if wanted is not None:
-                wanted.report()
-            raise
-        if wanted is not None:
-            wanted.report()
+        _sort(args, source, wanted)
     return 0
 
 

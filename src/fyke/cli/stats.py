@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from fyke.cli.options import FILTER, FILTER_FILE, INPUT, JOURNEYS, NO_PAGER, Option, add_options
+from fyke.cli.options import FILTERS, INPUT, NO_PAGER, Option, add_options
 from fyke.cli.query import MEMORY
 from fyke.errors import UsageError
 
@@ -14,9 +14,7 @@ SUMMARY = "Count what a file holds: events, losses, drops, flows, paths"
 PARTS_HELP = "summary, loss, tracking, drops, rate, flows, paths, hops"
 OPTIONS = (
     INPUT,
-    FILTER,
-    FILTER_FILE,
-    JOURNEYS,
+    *FILTERS,
     Option(
         ("--all",),
         "also flows, paths and hops, which put the journeys together: some five times the work",
