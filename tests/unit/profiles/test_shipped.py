@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
+from pathlib import Path
+
 import pytest
-from profile_samples import MadeMachine
+from profile_samples import MadeMachine, profile
 
 from fyke.capture.probe_spec import parse_probe
+from fyke.cli.main import parser_of
+from fyke.profiles.arguments import Command
 from fyke.profiles.conditions import SymbolCondition
 from fyke.profiles.find import SHIPPED, files_in
 from fyke.profiles.model import Profile, Variant
 
-PROFILES = {profile.name: profile for file in files_in(SHIPPED) for profile in file.profiles}
+PROFILES = {one.name: one for file in files_in(SHIPPED) for one in file.profiles}
 OF_RETIS = {"dropmon", "nft-dropmon", "generic", "ifdump"}
 
 
@@ -31,14 +37,14 @@ def test_they_are_all_there_and_nothing_in_them_is_without_effect() -> None:
     assert set(PROFILES) == OF_RETIS | {"container", "dns", "latency", "tcp"}
     for file in files_in(SHIPPED):
         assert file.errors == ()
-    for profile in PROFILES.values():
-        assert profile.odd == ()
-        assert 20 < len(profile.about) < 120
+    for one in PROFILES.values():
+        assert one.odd == ()
+        assert 20 < len(one.about) < 120
 
 
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
-def test_what_a_variant_probes_is_what_it_asks_for(profile: Profile) -> None:
-    variants = profile.variants["collect"]
+@pytest.mark.parametrize("one", PROFILES.values(), ids=lambda one: one.name)
+def test_what_a_variant_probes_is_what_it_asks_for(one: Profile) -> None:
+    variants = one.variants["collect"]
     assert variants[-1].when == (), "one is for every kernel"
     for variant in variants[:-1]:
         asked = {condition.name for condition in variant.when if isinstance(condition, SymbolCondition)}
@@ -101,3 +107,21 @@ def test_generic_has_the_probes_of_retis() -> None:
 def test_generic_without_ipv6() -> None:
     variant = chosen("generic", *(name for name in GENERIC if "6" not in name))
     assert variant.name == "IPv4"
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "profiles.md").read_text()
+
+
+def test_the_page_has_all_of_them() -> None:
+    assert set(re.findall(r"^\| `([\w-]+)` \|", PAGE, re.M)) == set(PROFILES)
+
+
+def test_the_example_of_the_page_is_right() -> None:
+    (text,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)
+    example = profile(text)
+    assert example.odd == ()
+    old, new = MadeMachine("4.19.0"), MadeMachine("6.1.0", frozenset({"__tcp_retransmit_skb"}))
+    assert [example.variant("collect", machine).name for machine in (old, new)] == ["Default", "functions"]
+    for command, variants in example.variants.items():
+        options = Command(partial(parser_of, command))
+        assert all(options.of_variant(variant) for variant in variants)
