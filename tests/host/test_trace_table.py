@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from fyke.errors import Unsupported
 from fyke.filters.pcap.compile import compile_packet_filter
 from fyke.filters.pcap.nft import rules
 from fyke.kernel.netns import inside
+from fyke.kernel.xtables import legacy_tables
 from live import recording
 from live.filter_pairs import Libpcap, judge
 from live.netns import Netns
@@ -196,6 +198,19 @@ def test_bridges_that_have_rules() -> None:
             assert sorted(line.split()[1] for line in tables(switch)) == ["bridge", "bridge", "inet"]
             assert "meta protocol != { ip, ip6 }" in ruleset(switch)
         assert tables(switch) == ["table bridge b"]
+
+
+def test_tables_of_iptables_legacy() -> None:
+    with two_ns() as pair:
+        assert legacy_tables(pair.a.ns.inode) == []
+        with pair.a.ns.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as asking:
+            # IPT_SO_GET_INFO, struct ipt_getinfo: a table comes to be when it is asked for.
+            asked, length = ctypes.create_string_buffer(b"filter", 84), ctypes.c_uint32(84)
+            call = ctypes.CDLL(None).getsockopt
+            if call(asking.fileno(), socket.SOL_IP, 64, asked, ctypes.byref(length)):
+                pytest.skip("no iptables-legacy")
+        assert legacy_tables(pair.a.ns.inode) == ["filter"]
+        assert legacy_tables(pair.b.ns.inode) == []
 
 
 # ---- which packets

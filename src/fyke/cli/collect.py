@@ -318,6 +318,7 @@ def _collect(args: argparse.Namespace, plan: Plan, kernel: Any, told: Sequence[s
         # Only now: a collection that can't start leaves the file of an earlier one alone.
         sink = _sinks(args, plan, facts, signals, stack)
         _tell_started(plan, session.missing, told)
+        _tell_legacy(args, plan)
         run = Run(
             session,
             sink,
@@ -400,6 +401,22 @@ def _tell_started(plan: Plan, missing: dict[str, str], told: Sequence[str]) -> N
         log.warning("%d functions of a pattern can't be probed: %s", len(left_out), names)
     for line in told:
         log.info("%s", line)
+
+
+def _tell_legacy(args: argparse.Namespace, plan: Plan) -> None:
+    """Say which rules nft can't see, where somebody may look for them."""
+    if all(c.name != "nft" for c in plan.collectors):
+        return
+    from fyke.filters.fields.everyday import resolve_netns
+    from fyke.kernel.xtables import legacy_tables
+
+    inode = resolve_netns("/proc/self/ns/net" if args.netns is None else args.netns)
+    if tables := legacy_tables(inode):
+        log.info(
+            "nft doesn't see the rules of iptables-legacy, which is in use (tables %s); it does those of "
+            "iptables-nft",
+            ", ".join(tables),
+        )
 
 
 def _tell_end(run: Run) -> None:

@@ -51,6 +51,7 @@ def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("fyke.kernel.view.LiveKernel", partial(made_kernel, nft="new"))
     monkeypatch.setattr("fyke.kernel.tracepoints.available_events", list)
     monkeypatch.setattr(netns, "own_inode", lambda: 4711)
+    monkeypatch.setattr("fyke.kernel.xtables.legacy_tables", lambda _: [])
     monkeypatch.setattr(trace_table, "TraceTables", Tables)
 
 
@@ -91,6 +92,16 @@ def test_in_the_namespace_that_is_named(caplog: pytest.LogCaptureFixture) -> Non
         trace_tables(checked_options(collectors=("nft",), filters=filters))
     assert [made.asked for made in MADE] == [([4026531999], "ether[0] == 1")]
     assert "all packets are traced" in caplog.text
+
+
+def test_rules_of_iptables_legacy_are_mentioned(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fyke.kernel.xtables.legacy_tables", lambda _: ["filter", "ip6 nat"])
+    assert collect(monkeypatch, "-c", "nft,skb") == 0
+    assert "iptables-legacy, which is in use (tables filter, ip6 nat)" in capsys.readouterr().err
+    assert collect(monkeypatch, "-c", "skb", "-p", "ip_rcv") == 0
+    assert "iptables" not in capsys.readouterr().err
 
 
 def test_a_dry_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
