@@ -44,6 +44,7 @@ def test_it_has_the_objects_of_both_architectures_with_types_and_without_dwarf(w
             assert content[:4] == b"\x7fELF"
             assert b".BTF.ext\0" in content
             assert b".debug_info\0" not in content
+        assert {f"fyke/profiles/shipped/{name}.yaml" for name in ("drops", "generic", "tcp")} < names
     assert not [name for name in names if name.startswith(("tests", "hatch_build"))]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fyke.cli import first_time
 from fyke.cli.options import FILTER, FILTER_FILE, OUT_FORMAT, PRINT, TEXT, Once, Option, add_options, style
+from fyke.errors import FykeError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -144,13 +145,24 @@ def run(args: argparse.Namespace) -> int:
         from fyke.capture.plan import make_plan
 
         kernel = LiveKernel()
-        plan = make_plan(options, kernel, *cpus())
+        try:
+            plan = make_plan(options, kernel, *cpus())
+        except FykeError as error:
+            raise _perhaps_a_profile(error, args) from error
         if args.dry_run:
             _show(plan, kernel, args)
             return 0
         if tables and all(c.name != "nft" for c in plan.collectors):
             tables.close()
         return _collect(args, plan, kernel, told)
+
+
+def _perhaps_a_profile(error: FykeError, args: argparse.Namespace) -> FykeError:
+    """Return the error; its hint is another one when a probe has the name of a profile."""
+    from fyke.cli.profiled import is_profile
+
+    name = next((text for text in args.probe or () if text in str(error) and is_profile(text)), None)
+    return error if name is None else type(error)(error.message, f"the profile is: fyke -p {name} collect")
 
 
 def check_arguments(args: argparse.Namespace) -> None:

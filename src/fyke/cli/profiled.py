@@ -12,7 +12,7 @@ from fyke.errors import UsageError
 from fyke.events.escape import printable
 from fyke.profiles.arguments import Command, Given
 from fyke.profiles.conditions import Machine, ThisMachine
-from fyke.profiles.find import SHIPPED, find_profile
+from fyke.profiles.find import SHIPPED, find_profile, is_path
 from fyke.profiles.model import COMMANDS, UNNAMED, Profile
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,14 @@ def profile_folders(extra: Sequence[str]) -> tuple[str, ...]:
         if not os.path.isdir(folder):
             raise UsageError(f"there is no folder {printable(folder)} of profiles")
     return (*extra, *folders("profiles", SHIPPED))
+
+
+def is_profile(name: str) -> bool:
+    """Say whether there is a profile of a name."""
+    try:
+        return not is_path(name) and find_profile(name, profile_folders(())) is not None
+    except UsageError:
+        return False
 
 
 def split_names(values: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""pandas, and threads for matrices, are no business of the commands."""
+"""pandas, YAML, and threads for matrices, are no business of the commands."""
 
 import subprocess
 import sys
@@ -17,6 +17,7 @@ except SystemExit as end:
     assert not end.code, end.code
 assert "pyarrow" in sys.modules
 assert "pandas" not in sys.modules
+assert "yaml" not in sys.modules, "only profiles need it"
 tasks = "/proc/self/task"
 assert not os.path.isdir(tasks) or len(os.listdir(tasks)) <= 2, "more than ours and pyarrow's"
 from fyke.cli.main import main

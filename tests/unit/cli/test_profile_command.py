@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from fyke.capture.plan import Options
 from fyke.cli import collect, main
 from fyke.cli.folders import folders
+from fyke.errors import Unsupported
 from fyke.profiles.find import SHIPPED
 
 GOOD = """\
@@ -289,3 +291,15 @@ def test_what_profiles_set_reaches_the_command(
     assert (args.probe, args.snaplen, args.stack) == (["net:netif_rx", "ip_rcv", "x"], 9, True)
     assert args.expanded == ["--probe", "net:netif_rx", "--probe", "ip_rcv", "--stack"]
     assert run(capsys, "--log-level", "error", "-p", "mine", "collect")[2] == ""
+
+
+def test_a_profile_named_behind_the_command_is_pointed_out(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(options: Options, *_: object) -> None:
+        raise Unsupported(f"can't probe function {options.probes[-1]}: no such", "look elsewhere")
+
+    monkeypatch.setattr("fyke.capture.plan.make_plan", refuse)
+    for name, hint in (("mine", "the profile is: fyke -p mine collect"), ("mines", "look elsewhere")):
+        code, _, err = run(capsys, "collect", "-p", "ip_rcv", "-p", name)
+        assert (code, err) == (2, f"error: can't probe function {name}: no such\nhint: {hint}\n")
