@@ -11,8 +11,9 @@ import numpy as np
 from fyke.errors import InputError
 from fyke.events.facts import Facts
 from fyke.events.output import Output
+from fyke.events.retis.arrays import flags_of, numbers_of
 from fyke.events.retis.events import event_of, json_text
-from fyke.events.retis.patterns import flags_of, lines_of, numbers_of
+from fyke.events.retis.patterns import lines_of
 from fyke.events.retis.startup import startup_event
 from fyke.events.store import note_rows
 
