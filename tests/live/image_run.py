@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
@@ -14,10 +13,8 @@ from fyke.capture.decode import Decoder
 from fyke.capture.load import Loaded
 from fyke.capture.names import KernelNames
 from fyke.capture.rings import Bytes2D, Rings
-from fyke.kernel.features import Answer, Features
-from fyke.kernel.view import LiveKernel
 from live.image import ProgramRun
-from live.recording import RX, Row, kernel, plan
+from live.recording import RX, Row, kernel, kernel_without, plan
 
 __all__ = ["ImageRun", "Verdict"]
 
@@ -56,7 +53,7 @@ class ImageRun:
         usual["buffer_bytes"] = 1 << 16  # each run empties the rings; large ones take long to make
         planned = plan(**usual | options)
         assert planned.probes[0].mechanism == "raw_tracepoint", "no other kind can be run by hand"
-        view = _without(without) if without else kernel()
+        view = kernel_without(*without) if without else kernel()
         self._loaded = loaded = Loaded(planned, view)
         self._rings: Rings | None = None
         try:
@@ -98,22 +95,6 @@ class ImageRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _without(features: tuple[str, ...]) -> LiveKernel:
-    """Return the running kernel, less some of its features."""
-    lesser = copy.copy(kernel())
-    lesser.features = _Fewer(lesser.features, features)
-    return lesser
-
-
-class _Fewer(Features):
-    def __init__(self, all_: Features, without: tuple[str, ...]) -> None:
-        super().__init__()
-        self._all, self._without = all_, without
-
-    def __getitem__(self, name: str) -> Answer:
-        return Answer("no", "left out by a test") if name in self._without else self._all[name]
 
 
 def _names_of_words(dtype: np.dtype[np.void]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import time
 from collections import Counter, defaultdict
@@ -15,6 +16,7 @@ import pyarrow as pa
 from fyke.capture.loss import Gap
 from fyke.capture.plan import Options, Plan, make_plan
 from fyke.capture.session import Session
+from fyke.kernel.features import Answer, Features
 from fyke.kernel.machine import online_cpus, possible_cpus
 from fyke.kernel.view import LiveKernel
 from live.netns import made_here
@@ -29,9 +31,25 @@ def kernel() -> LiveKernel:
     return LiveKernel()
 
 
-def plan(**options: Any) -> Plan:
-    """Return a plan for this kernel."""
-    return make_plan(Options(**options), kernel(), max(possible_cpus()) + 1, online_cpus())
+def kernel_without(*features: str) -> LiveKernel:
+    """Return the running kernel, less some of its features (fyke/kernel/features.py)."""
+    lesser = copy.copy(kernel())
+    lesser.features = _Fewer(lesser.features, features)
+    return lesser
+
+
+class _Fewer(Features):
+    def __init__(self, all_: Features, without: tuple[str, ...]) -> None:
+        super().__init__()
+        self._all, self._without = all_, without
+
+    def __getitem__(self, name: str) -> Answer:
+        return Answer("no", "left out by a test") if name in self._without else self._all[name]
+
+
+def plan(on: LiveKernel | None = None, **options: Any) -> Plan:
+    """Return a plan for this kernel, or for it as `kernel_without` has it."""
+    return make_plan(Options(**options), on or kernel(), max(possible_cpus()) + 1, online_cpus())
 
 
 @dataclass
@@ -94,10 +112,19 @@ def parent_id(row: Row) -> tuple[int, int] | None:
     return tracking["parent_timestamp_ns"], tracking["parent_orig_head"]
 
 
-def record(traffic: Callable[[], object], planned: Plan | None = None, **options: Any) -> Recording:
-    """Collect while some traffic runs, by a plan or by options of fyke.capture.plan.Options."""
-    planned = planned or plan(**options)
-    with Session(planned, kernel()) as session:
+def record(
+    traffic: Callable[[], object],
+    planned: Plan | None = None,
+    without: tuple[str, ...] = (),
+    **options: Any,
+) -> Recording:
+    """Collect while some traffic runs, by a plan or by options of fyke.capture.plan.Options.
+
+    without: features to do without, though this kernel has them.
+    """
+    here = kernel_without(*without) if without else kernel()
+    planned = planned or plan(here, **options)
+    with Session(planned, here) as session:
         traffic()
         _settle(session)
         ours = {path.stat().st_ino for path in Path("/run/netns").iterdir() if path.name in made_here}

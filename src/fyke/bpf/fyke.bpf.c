@@ -5,6 +5,7 @@
  */
 #include "probes/raw_tracepoint.bpf.h"
 #include "probes/kprobe.bpf.h"
+#include "probes/fentry.bpf.h"
 #include "probes/exits.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fyke.capture.mechanisms import MECHANISMS
 from fyke.collectors.api import NET, NET_DEVICE, SKB
 
 # kind (a `<kind>_at` member of struct probe in core/probe.bpf.h) -> types that fill it, as BTF spells them
@@ -27,35 +28,34 @@ _REGISTERS = {
     "x86_64": (112, 104, 96, 88, 72, 64),  # di si dx cx r8 r9
     "aarch64": (0, 8, 16, 24, 32, 40, 48, 56),  # x0 to x7
 }
-# How many arguments of a function can be read on every machine; the others are on the stack. BPF gives a
-# tracepoint's arguments as an array.
+# How many arguments of a function are in registers on every machine; the others are on the stack.
 IN_REGISTERS = 6
 
 
-def readable_params(params: list[str], kind: str) -> list[str]:
-    """Return the parameters that a probe of this type (`raw_tracepoint`, or a function's) can read."""
-    return params if kind == "raw_tracepoint" else params[:IN_REGISTERS]
+def readable_params(params: list[str], mechanism: str) -> list[str]:
+    """Return the parameters that a probe of this mechanism can read."""
+    return params if MECHANISMS[mechanism].array else params[:IN_REGISTERS]
 
 
-def argument_slots(params: list[str], kind: str) -> dict[str, int]:
+def argument_slots(params: list[str], mechanism: str) -> dict[str, int]:
     """Return kind -> index of the first parameter of a fitting type, of those that can be read."""
     slots: dict[str, int] = {}
-    for index, param in enumerate(readable_params(params, kind)):
+    for index, param in enumerate(readable_params(params, mechanism)):
         for argument, types in ARGUMENTS.items():
             if param in types:
                 slots.setdefault(argument, index)
     return slots
 
 
-def root_slots(params: list[str], kind: str, roots: tuple[str, ...]) -> dict[str, int]:
+def root_slots(params: list[str], mechanism: str, roots: tuple[str, ...]) -> dict[str, int]:
     """Return struct -> index of the first readable parameter that points to one, for a filter's roots."""
-    readable = readable_params(params, kind)
+    readable = readable_params(params, mechanism)
     wanted = {root: f"struct {root} *" for root in roots}
     return {root: readable.index(spelled) for root, spelled in wanted.items() if spelled in readable}
 
 
 def context_offset(mechanism: str, index: int, machine: str) -> int:
     """Return the byte offset of an argument in the context of a program of this mechanism."""
-    if mechanism in ("raw_tracepoint", "fexit"):
+    if MECHANISMS[mechanism].array:
         return index * 8  # struct bpf_raw_tracepoint_args; a trampoline's arguments and return value
     return _REGISTERS[machine][index]

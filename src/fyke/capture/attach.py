@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fyke.capture import perf
+from fyke.capture.mechanisms import MECHANISMS
 from fyke.collectors.skb_tracking.probes import FREE_HEAD
 from fyke.errors import RunError
 from fyke.kernel import syscall_bpf
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 # Errors that say nothing of the one probe: the next ones would meet them too.
 _FOR_ALL = (errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+# ENOTSUPP, which has no text outside the kernel: trampolines of Linux before 6.6 refuse such functions.
+_REASONS = {524: "it has more arguments than fit into registers"}
 
 
 class Attached:
@@ -51,8 +55,8 @@ class Attached:
                 self._raw_tracepoint(number)
             elif probe.mechanism == "kprobe":
                 self._kprobe(number)
-            elif probe.mechanism == "fexit":
-                self._fexit(number)
+            elif MECHANISMS[probe.mechanism].trampoline:
+                self._trampoline(number)
             else:
                 continue
             done += 1
@@ -96,7 +100,7 @@ class Attached:
         else:
             self._fds.append(fd)
 
-    def _fexit(self, number: int) -> None:
+    def _trampoline(self, number: int) -> None:
         try:
             self._fds.append(syscall_bpf.raw_tracepoint_open(self._loaded.program_fd(number), None))
         except OSError as e:
@@ -105,7 +109,7 @@ class Attached:
     def _failed(self, number: int, error: OSError) -> None:
         """Give up when what was refused was asked for by name, is needed, or would be refused to all."""
         probe = self._loaded.plan.probes[number]
-        reason = error.strerror or str(error)
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
         named = any("*" not in text for text in probe.asked)
         if named or error.errno in _FOR_ALL or probe.symbol == FREE_HEAD.symbol:
             raise RunError(

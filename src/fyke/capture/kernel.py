@@ -48,6 +48,9 @@ class Kernel(KernelView, Protocol):
     def function_params(self, name: str) -> list[str] | None:
         """Return the parameter types of a function, None when it has no BTF."""
 
+    def function_type(self, name: str) -> tuple[str, int] | None:
+        """Return (module, type id) of a function, None without BTF; the kernel itself is module ``."""
+
     def tracepoint_params(self, name: str) -> list[str] | None:
         """Return the parameter types of a tracepoint (bare name)."""
 

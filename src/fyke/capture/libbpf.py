@@ -73,6 +73,8 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "bpf_object__find_program_by_name": (_PTR, (_PTR, _STR)),
     "bpf_object__find_map_by_name": (_PTR, (_PTR, _STR)),
     "bpf_program__set_autoload": (_INT, (_PTR, ct.c_bool)),
+    "bpf_program__set_attach_target": (_INT, (_PTR, _INT, _STR)),
+    "bpf_program__expected_attach_type": (_INT, (_PTR,)),
     "bpf_program__set_log_level": (_INT, (_PTR, ct.c_uint32)),
     "bpf_program__fd": (_INT, (_PTR,)),
     "bpf_program__insns": (_PTR, (_PTR,)),
@@ -230,6 +232,10 @@ class Program:
         """Say whether the program is loaded with its object."""
         _check(self._lib.bpf_program__set_autoload(self._handle, load), self.name)
 
+    def set_attach_target(self, function: str) -> None:
+        """Say which function of the kernel or a module a tracing program (fentry, fexit) is loaded for."""
+        _check(self._lib.bpf_program__set_attach_target(self._handle, 0, function.encode()), self.name)
+
     @property
     def fd(self) -> int:
         """The loaded program's descriptor (it stays the object's)."""
@@ -240,10 +246,15 @@ class Program:
         count = self._lib.bpf_program__insn_cnt(self._handle)
         return ct.string_at(self._lib.bpf_program__insns(self._handle), count * 8)
 
-    def load_copy(self, instructions: bytes) -> int:
-        """Load other instructions as a program of this type; the descriptor is the caller's to close."""
+    def load_copy(self, instructions: bytes, btf_id: int = 0, btf_fd: int = 0) -> int:
+        """Load other instructions as a program of this type; the descriptor is the caller's to close.
+
+        btf_id, btf_fd: the function that a tracing program is for, and its module's types (0: the kernel's).
+        """
         log = ct.create_string_buffer(_LOG_BYTES)
-        opts = _ProgLoadOpts(sz=ct.sizeof(_ProgLoadOpts))
+        opts = _ProgLoadOpts(sz=ct.sizeof(_ProgLoadOpts), attach_btf_id=btf_id, attach_btf_obj_fd=btf_fd)
+        if btf_id:
+            opts.expected_attach_type = self._lib.bpf_program__expected_attach_type(self._handle)
         kind = self._lib.bpf_program__type(self._handle)
         name = self.name.encode()[:15]
         load = self._lib.bpf_prog_load

@@ -18,6 +18,7 @@ from fyke.capture.arguments import ARGUMENTS, context_offset
 from fyke.capture.filters import FilterCode, compile_filters
 from fyke.capture.kernel import Kernel
 from fyke.capture.layout import RecordLayout, read_layout, struct_dtype
+from fyke.capture.mechanisms import MECHANISMS
 from fyke.capture.names import MOST_NAMES
 from fyke.capture.plan import Plan
 from fyke.capture.probes import PlannedProbe
@@ -26,24 +27,12 @@ from fyke.collectors.api import SKB
 from fyke.collectors.nft.verdicts import mask as nft_verdict_mask
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import RunError, Unsupported
+from fyke.kernel import syscall_bpf
 from fyke.kernel.btf import Btf
 from fyke.kernel.machine import tick_ns
 
-# mechanism -> its entry program
-PROGRAMS = {
-    "raw_tracepoint": "probe_raw_tracepoint",
-    "kprobe": "probe_kprobe",
-    "kprobe_multi": "probe_kprobe_multi",
-}
-# function whose return tracking looks at -> its enumerator in enum exit_id, and program without `exit_`
-EXITS = {e.symbol: e.exit for e in tracking.EXITS}
-# rodata switch, and feature, of mechanisms whose attach cookie carries the number of the probe (else: clones)
-COOKIES = {
-    "raw_tracepoint": "raw_tracepoint_cookie",
-    "kprobe": "kprobe_cookie",
-    "kprobe_multi": "",
-    "fexit": "",
-}
+# what tracking looks at returns for: its enumerators in enum exit_id, and programs without `exit_`
+EXITS = tuple(e.exit for e in tracking.EXITS)
 _PROBE_ID_MARK, _COLLECT_MARK = 0x5CA1AB1E, 0x0C011EC7  # in core/probe.bpf.h
 _NAMING = {"nft"}  # sections with numbers of names
 _ROOT_SKB = -2  # ROOT_SKB in core/probe.bpf.h
@@ -97,9 +86,14 @@ class Loaded:
 
     def __init__(self, plan: Plan, kernel: Kernel) -> None:
         self.plan = plan
-        self.cookie = {m: not flag or kernel.features.has(flag) for m, flag in COOKIES.items()}
+        self.cookie = {
+            name: how.cookie is not None and (not how.cookie or kernel.features.has(how.cookie))
+            for name, how in MECHANISMS.items()
+        }
+        self._targets = _targets(plan, kernel)
         self._machine = platform.machine()
         self._owned_fds: list[int] = []
+        self._module_fds: dict[str, int] = {}
         self.programs: dict[int, tuple[str, str | None]] = {}
         _raise_limits()
         with libbpf.collected_log() as log:
@@ -124,12 +118,18 @@ class Loaded:
         self._btf = Btf.parse(opened.btf())
         self.layout = read_layout(self._btf, plan.sections, plan.snaplen)
         self._set_rodata(kernel)
-        used = {p.mechanism for p in plan.probes}
-        for mechanism, program in PROGRAMS.items():
-            opened.program(program).set_autoload(mechanism in used)
-        exits = {p.symbol for p in plan.probes if p.mechanism == "fexit"}
-        for symbol, name in EXITS.items():
-            opened.program(f"exit_{name}").set_autoload(symbol in exits)
+        first: dict[str, str] = {}
+        for probe in plan.probes:
+            if not probe.exit:
+                first.setdefault(probe.mechanism, probe.symbol)
+        for mechanism, how in MECHANISMS.items():
+            if how.program:
+                opened.program(how.program).set_autoload(mechanism in first)
+            if how.trampoline and mechanism in first:
+                opened.program(how.program).set_attach_target(first[mechanism])
+        exits = {p.exit for p in plan.probes}
+        for name in EXITS:
+            opened.program(f"exit_{name}").set_autoload(name in exits)
         opened.set_max_entries("probes", len(plan.probes))
         opened.set_max_entries("counters", len(plan.probes) * plan.cpus)
         opened.set_max_entries("rings", plan.cpus)
@@ -174,8 +174,8 @@ class Loaded:
         put("field_roots", "I", len(filters.roots))
         exits = {name: value for value, name in self._btf.enum("exit_id").items()}
         for number, probe in enumerate(plan.probes):
-            if probe.mechanism == "fexit":
-                put("exit_probe", "I", number, exits[f"EXIT_{EXITS[probe.symbol]}"])
+            if probe.exit:
+                put("exit_probe", "I", number, exits[f"EXIT_{probe.exit}"])
 
     def _fill(self) -> None:
         opened = self._object
@@ -220,16 +220,27 @@ class Loaded:
     def program_fd(self, number: int) -> int:
         """Return the program to attach at a probe: a shared one, or a copy that knows the probe's number."""
         probe = self.plan.probes[number]
-        exit_ = probe.mechanism == "fexit"
-        name = f"exit_{EXITS[probe.symbol]}" if exit_ else PROGRAMS[probe.mechanism]
-        program = self._object.program(name)
+        if probe.exit:
+            fd = self._object.program(f"exit_{probe.exit}").fd
+            self.programs[fd] = (probe.mechanism, probe.symbol)
+            return fd
+        program = self._object.program(MECHANISMS[probe.mechanism].program)
         if self.cookie[probe.mechanism]:
-            self.programs.setdefault(program.fd, (probe.mechanism, probe.symbol if exit_ else None))
+            self.programs.setdefault(program.fd, (probe.mechanism, None))
             return program.fd
         code = _with_marks(program.instructions(), number, collects=bool(probe.sections))
-        fd = self._own(program.load_copy(code))
+        fd = self._own(program.load_copy(code, *self._target(number)))
         self.programs[fd] = (probe.mechanism, probe.symbol)
         return fd
+
+    def _target(self, number: int) -> tuple[int, int]:
+        """Return the function of a trampoline: type id, and a descriptor of its module's types (or 0)."""
+        if number not in self._targets:
+            return 0, 0
+        module, type_id = self._targets[number]
+        if module and module not in self._module_fds:
+            self._module_fds[module] = self._own(syscall_bpf.btf_fd(module))
+        return type_id, self._module_fds.get(module, 0)
 
     def enable(self, on: bool) -> None:
         """Let events flow, or stop them, at all probes at once."""
@@ -245,6 +256,17 @@ class Loaded:
             os.close(fd)
         self._owned_fds.clear()
         self._object.close()
+
+
+def _targets(plan: Plan, kernel: Kernel) -> dict[int, tuple[str, int]]:
+    """Return number of a probe -> (module, type id) of its function, where programs are made for one."""
+    found = {}
+    for number, probe in enumerate(plan.probes):
+        if MECHANISMS[probe.mechanism].trampoline and not probe.exit:
+            target = kernel.function_type(probe.symbol)
+            assert target is not None, "planned, so its arguments are known"
+            found[number] = target
+    return found
 
 
 def _raise_limits() -> None:

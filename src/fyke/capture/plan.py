@@ -100,13 +100,13 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     for collector in collectors:
         for text in collector.probes(kernel):
             probes.add(parse_probe(text), collector.name, collector)
-    if not probes.by_symbol:
+    if not probes.by_place:
         raise UsageError(
             "there is no probe to collect from", "name one with -p, e.g. -p tp:net:netif_receive_skb"
         )
     on = any(c.name == "skb-tracking" for c in collectors)
     verify = probes.add_tracking() if on else False
-    planned = tuple(probes.by_symbol.values())
+    planned = tuple(probes.by_place.values())
     if len(planned) > options.max_probes:
         raise UsageError(
             f"{len(planned)} probes are more than --max-probes {options.max_probes}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from fyke.capture import mechanisms
 from fyke.capture.arguments import IN_REGISTERS, argument_slots, readable_params, root_slots
 from fyke.capture.getters import GETTERS, steps
 from fyke.capture.kernel import Kernel
@@ -12,7 +13,7 @@ from fyke.capture.probe_spec import ProbeSpec
 from fyke.collectors import Collector
 from fyke.collectors.api import SKB
 from fyke.collectors.skb_tracking import probes as tracking
-from fyke.errors import Unsupported, UsageError
+from fyke.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class PlannedProbe:
     flags: names of `enum probe_flags`, without the prefix.
     roots: struct that the field filter starts from -> index of the argument that points to one.
     skb_steps: byte offsets of the pointers to follow from the argument `skb` to the packet; none: it is one.
+    exit: what tracking looks at the function's return for (enum exit_id); empty: it doesn't.
     """
 
     symbol: str
@@ -34,6 +36,7 @@ class PlannedProbe:
     asked: tuple[str, ...] = ()
     roots: Mapping[str, int] = field(default_factory=dict)
     skb_steps: tuple[int, ...] = ()
+    exit: str = ""
 
     @property
     def internal(self) -> bool:
@@ -42,7 +45,7 @@ class PlannedProbe:
 
 
 class ProbeSet:
-    """The probes planned so far, one a symbol."""
+    """The probes planned so far, one a symbol and mechanism."""
 
     def __init__(
         self,
@@ -58,7 +61,7 @@ class ProbeSet:
         self.kernel = kernel
         self.collectors = collectors
         self.sections = frozenset(sections)
-        self.by_symbol: dict[tuple[str, bool], PlannedProbe] = {}
+        self.by_place: dict[tuple[str, str, str], PlannedProbe] = {}
         self.notes: list[str] = []
 
     def add(self, spec: ProbeSpec, asked: str, own: Collector | None = None) -> None:
@@ -67,20 +70,16 @@ class ProbeSet:
         own: the collector whose own probe it is; it takes there, whatever the arguments are.
         """
         is_tracepoint = spec.type == "raw_tracepoint"
-        if not is_tracepoint and not self.kernel.features.has("kprobe"):
-            reason = f"no kprobes here, {self.kernel.features['kprobe'].why}"
-            raise Unsupported(
-                f"can't probe function {spec.target}: {reason}", "use tracepoints: -p tp:SUBSYSTEM:NAME"
-            )
+        mechanism = spec.type if is_tracepoint else mechanisms.of_function(self.kernel, spec)
         match = self.kernel.match_tracepoints if is_tracepoint else self.kernel.match_functions
         targets = match(spec.target)
         if not targets:
             raise self._missing(spec)
         useless = 0
         for target in targets:
-            useless += not self._add_one(spec, asked, target, own)
+            useless += not self._add_one(spec, asked, target, mechanism, own)
         if useless == len(targets):
-            self._refuse(spec, targets)
+            self._refuse(spec, targets, mechanism)
         if useless:
             self.notes.append(
                 f"{spec.text}: {useless} of {len(targets)} matches left out, no collector takes data there"
@@ -97,12 +96,12 @@ class ProbeSet:
         why = self.kernel.why_no_tracepoint if is_tracepoint else self.kernel.why_no_function
         return UsageError(why(spec.target) or f"{spec.target} can't be probed", hint)
 
-    def _refuse(self, spec: ProbeSpec, targets: list[str]) -> None:
+    def _refuse(self, spec: ProbeSpec, targets: list[str], mechanism: str) -> None:
         names = ", ".join(c.name for c in self.collectors)
         what = targets[0] if len(targets) == 1 else f"any of the {len(targets)} matches of {spec.target}"
-        params = self._params(targets[0], spec.type) if len(targets) == 1 else None
+        params = self._params(targets[0], mechanism) if len(targets) == 1 else None
         reason = f"its arguments are ({', '.join(params)})" if params else "none has an argument they know"
-        if params and len(params) > len(readable_params(params, spec.type)):
+        if params and len(params) > len(readable_params(params, mechanism)):
             reason += f", of which only the first {IN_REGISTERS} can be read"
         if not params and len(targets) == 1:
             untyped = "the kernel's BTF doesn't describe its arguments"
@@ -114,22 +113,23 @@ class ProbeSet:
 
     def params_of(self, probe: PlannedProbe) -> list[str]:
         """Return the types of what can be read of a planned probe's arguments."""
-        kind = "raw_tracepoint" if probe.mechanism == "raw_tracepoint" else "func"
-        params = readable_params(self._params(probe.symbol, kind) or [], kind)
+        params = readable_params(self._params(probe.symbol, probe.mechanism) or [], probe.mechanism)
         return [*params, SKB] if probe.skb_steps else params
 
-    def _params(self, target: str, kind: str) -> list[str] | None:
-        if kind == "raw_tracepoint":
+    def _params(self, target: str, mechanism: str) -> list[str] | None:
+        if mechanism == "raw_tracepoint":
             return self.kernel.tracepoint_params(target.partition(":")[2])
         return self.kernel.function_params(target)
 
-    def _add_one(self, spec: ProbeSpec, asked: str, target: str, own: Collector | None) -> bool:
-        params = self._params(target, spec.type)
-        arguments = argument_slots(params or [], spec.type)
-        skb_at, skb_steps = self._way_to_skb(params or [], spec.type)
+    def _add_one(
+        self, spec: ProbeSpec, asked: str, target: str, mechanism: str, own: Collector | None
+    ) -> bool:
+        params = self._params(target, mechanism)
+        arguments = argument_slots(params or [], mechanism)
+        skb_at, skb_steps = self._way_to_skb(params or [], mechanism)
         if skb_steps:
             arguments["skb"] = skb_at
-        readable = {*readable_params(params or [], spec.type), *([SKB] if skb_steps else [])}
+        readable = {*readable_params(params or [], mechanism), *([SKB] if skb_steps else [])}
         takers = [c for c in self.collectors if c is own or set(c.takes) & readable]
         sections = frozenset(s.name for c in takers for s in c.sections) & self.sections
         if not sections:
@@ -138,20 +138,20 @@ class ProbeSet:
         self._merge(
             PlannedProbe(
                 target,
-                self._mechanism(spec.type),
+                mechanism,
                 sections,
                 arguments,
                 stack,
                 (asked,),
-                root_slots(params or [], spec.type, self.roots),
+                root_slots(params or [], mechanism, self.roots),
                 skb_steps,
             )
         )
         return True
 
-    def _way_to_skb(self, params: list[str], kind: str) -> tuple[int, tuple[int, ...]]:
+    def _way_to_skb(self, params: list[str], mechanism: str) -> tuple[int, tuple[int, ...]]:
         """Return which argument leads to a packet, and how; no steps: none does, or it is one itself."""
-        readable = readable_params(params, kind)
+        readable = readable_params(params, mechanism)
         if SKB in readable:
             return readable.index(SKB), ()
         for getter in GETTERS:
@@ -159,15 +159,9 @@ class ProbeSet:
                 return readable.index(getter.argument), found
         return -1, ()
 
-    def _mechanism(self, kind: str) -> str:
-        if kind == "raw_tracepoint":
-            return kind
-        return "kprobe_multi" if self.kernel.features.has("kprobe_multi") else "kprobe"
-
     def _merge(self, new: PlannedProbe) -> None:
-        # A function may be probed at its entry by the user and at its return by tracking.
-        key = (new.symbol, new.mechanism == "fexit")
-        old = self.by_symbol.get(key)
+        key = (new.symbol, new.mechanism, new.exit)
+        old = self.by_place.get(key)
         if old:
             new = replace(
                 new,
@@ -177,7 +171,7 @@ class ProbeSet:
                 asked=(*old.asked, *new.asked),
                 roots={**old.roots, **new.roots},
             )
-        self.by_symbol[key] = new
+        self.by_place[key] = new
 
     def add_tracking(self) -> bool:
         """Add tracking's own probes. Returns whether packets must be recognised by their headers."""
@@ -185,14 +179,14 @@ class ProbeSet:
         kprobes = kernel.features.has("kprobe")
         sees_frees = kprobes and kernel.has_function(tracking.FREE_HEAD.symbol)
         if sees_frees:
-            self._merge(self._tracking_probe(tracking.FREE_HEAD, "kprobe"))
+            self._merge(self._tracking_probe(tracking.FREE_HEAD, self._entry_at(tracking.FREE_HEAD.symbol)))
         else:
             self._note_tracepoints()
             for probe in tracking.TRACEPOINTS:
                 self._merge(self._tracking_probe(probe, "raw_tracepoint"))
         for probe in tracking.FUNCTIONS if sees_frees else (tracking.RELEASE_DATA, *tracking.FUNCTIONS):
             if kprobes and kernel.has_function(probe.symbol):
-                self._merge(self._tracking_probe(probe, "kprobe"))
+                self._merge(self._tracking_probe(probe, self._entry_at(probe.symbol)))
             elif kprobes and probe.lost:
                 self._note_unseen(probe.lost, f"{probe.symbol} can't be probed here")
         if kernel.features.has("fentry"):
@@ -203,13 +197,17 @@ class ProbeSet:
             self._note_unseen(lost, f"no fexit here, {kernel.features['fentry'].why}")
         return not sees_frees
 
-    def _tracking_probe(self, probe: tracking.TrackingProbe, kind: str) -> PlannedProbe:
+    def _entry_at(self, symbol: str) -> str:
+        """Return how the user probes a function: the event must be made before its packet is forgotten."""
+        there = [p.mechanism for p in self.by_place.values() if p.symbol == symbol]
+        entries = [m for m in there if m in mechanisms.ENTRIES]
+        return entries[0] if entries else mechanisms.kprobe(self.kernel)
+
+    def _tracking_probe(self, probe: tracking.TrackingProbe, mechanism: str) -> PlannedProbe:
         arguments = {"skb": probe.skb}
         if probe.other is not None:
             arguments["other"] = probe.other
-        return PlannedProbe(
-            probe.symbol, self._mechanism(kind), frozenset(), arguments, frozenset(probe.flags)
-        )
+        return PlannedProbe(probe.symbol, mechanism, frozenset(), arguments, frozenset(probe.flags))
 
     def _add_exit(self, exit_: tracking.TrackingExit) -> None:
         kernel = self.kernel
@@ -222,7 +220,7 @@ class ProbeSet:
         if exit_.other is not None:
             arguments["other"] = exit_.other
         sections = frozenset({"skb_tracking"} if exit_.records else ()) & self.sections
-        self._merge(PlannedProbe(exit_.symbol, "fexit", sections, arguments))
+        self._merge(PlannedProbe(exit_.symbol, "fexit", sections, arguments, exit=exit_.exit))
 
     def _note_unseen(self, what: str, reason: str) -> None:
         self.notes.append(f"skb-tracking: can't see {what} ({reason})")

@@ -41,8 +41,8 @@ OPTIONS = (
     ),
     Option(
         ("-p", "--probe"),
-        "where: [TYPE:]TARGET[/OPTION]; TYPE is tp (tracepoint), k (kprobe) or func (default: tp for "
-        "SUBSYSTEM:NAME, else func), `*` matches, OPTION is stack; may be repeated (default: "
+        "where: [TYPE:]TARGET[/OPTION]; TYPE is tp (tracepoint), k (kprobe), fe (fentry) or func (default: "
+        "tp for SUBSYSTEM:NAME, else func), `*` matches, OPTION is stack; may be repeated (default: "
         "tp:net:netif_receive_skb and tp:net:net_dev_start_xmit)",
         {"metavar": "PROBE", "action": "append"},
     ),

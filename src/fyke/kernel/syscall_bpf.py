@@ -7,6 +7,7 @@ raises OSError with the kernel's errno; every returned descriptor is the caller'
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from fyke.kernel.syscalls import number_of, syscall
 
 MAP_CREATE, PROG_LOAD, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN, LINK_CREATE = 0, 5, 15, 17, 28
+BTF_GET_FD_BY_ID, BTF_GET_NEXT_ID = 19, 23
 
 PROG_TYPE_KPROBE, PROG_TYPE_RAW_TRACEPOINT, PROG_TYPE_TRACING = 2, 17, 26
 MAP_TYPE_RINGBUF = 27
@@ -22,6 +24,7 @@ TRACE_RAW_TP, TRACE_FENTRY, TRACE_FEXIT, PERF_EVENT, TRACE_KPROBE_MULTI = 23, 24
 _ATTR_SIZE = 144
 _LOG_SIZE = 1 << 16
 _INFO_SIZE = 232
+_BTF_INFO_SIZE = 32
 _RUN_TIME_NS = 192
 _RECURSION_MISSES_END = 216
 
@@ -145,6 +148,39 @@ def prog_info(prog_fd: int) -> ProgInfo:
     run_time_ns, run_cnt, misses = struct.unpack_from("<QQQ", info, _RUN_TIME_NS)
     (prog_id,) = struct.unpack_from("<I", info, 4)
     return ProgInfo(prog_id, run_time_ns, run_cnt, misses if filled >= _RECURSION_MISSES_END else None)
+
+
+def btf_fd(module: str) -> int:
+    """Return a descriptor of the types of a loaded module. LookupError when there is no such module."""
+    name = ctypes.create_string_buffer(64)
+    attr, info = _attr(), ctypes.create_string_buffer(_BTF_INFO_SIZE)
+    number = 0
+    while True:
+        struct.pack_into("<II", attr, 0, number, 0)
+        try:
+            _bpf(BTF_GET_NEXT_ID, attr)
+        except FileNotFoundError:
+            raise LookupError(f"no types of module {module}") from None
+        (number,) = struct.unpack_from("<I", attr, 4)
+        by_id = _attr()
+        struct.pack_into("<I", by_id, 0, number)
+        try:
+            fd = _bpf(BTF_GET_FD_BY_ID, by_id)
+        except FileNotFoundError:  # gone meanwhile
+            continue
+        # struct bpf_btf_info: btf, btf_size, id, name, name_len, kernel_btf
+        struct.pack_into("<QIIQII", info, 0, 0, 0, 0, _address(name), len(name), 0)
+        asked = _attr()
+        struct.pack_into("<IIQ", asked, 0, fd, _BTF_INFO_SIZE, _address(info))
+        try:
+            _bpf(OBJ_GET_INFO_BY_FD, asked)
+        except BaseException:
+            os.close(fd)
+            raise
+        (of_kernel,) = struct.unpack_from("<I", info, 28)
+        if of_kernel and name.value.decode() == module:
+            return fd
+        os.close(fd)
 
 
 def _attr() -> ctypes.Array[ctypes.c_char]:

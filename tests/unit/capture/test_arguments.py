@@ -24,8 +24,8 @@ def test_registers_of_arm64() -> None:
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64", "riscv64"])
-@pytest.mark.parametrize("mechanism", ["raw_tracepoint", "fexit"])
-def test_tracepoints_and_returns_have_an_array(mechanism: str, machine: str) -> None:
+@pytest.mark.parametrize("mechanism", ["raw_tracepoint", "fentry", "fexit"])
+def test_tracepoints_and_trampolines_have_an_array(mechanism: str, machine: str) -> None:
     assert [context_offset(mechanism, n, machine) for n in (0, 1, 11)] == [0, 8, 88]
 
 
@@ -33,12 +33,13 @@ def test_the_first_of_each_kind() -> None:
     params = ["int", DEV, SKB, SKB, "enum ovs_drop_reason", DEV]
     assert argument_slots(params, "kprobe") == {"dev": 1, "skb": 2, "reason": 4}
     assert argument_slots([SKB + "*", "struct sk_buff", "const"], "kprobe") == {}
-    assert argument_slots([], "func") == {}
+    assert argument_slots([], "kprobe") == {}
 
 
-def test_what_is_on_the_stack_is_for_tracepoints_only() -> None:
+def test_what_is_on_the_stack_is_for_arrays_only() -> None:
     params = ["int"] * 5 + [NET, SKB]
-    assert argument_slots(params, "func") == {"net": 5}
+    assert argument_slots(params, "kprobe_multi") == {"net": 5}
     assert argument_slots(params, "raw_tracepoint") == {"net": 5, "skb": 6}
     assert readable_params(params, "kprobe") == params[:6]
-    assert readable_params(params, "raw_tracepoint") == params
+    for mechanism in ("raw_tracepoint", "fentry"):
+        assert readable_params(params, mechanism) == params

@@ -13,7 +13,8 @@ from made_plan import RX, planned
 from made_records import SOURCES, headers_btf, object_btf
 
 from fyke.capture.layout import read_layout, struct_dtype
-from fyke.capture.load import COOKIES, EXITS, PROGRAMS, Loaded
+from fyke.capture.load import EXITS, Loaded
+from fyke.capture.mechanisms import MECHANISMS
 from fyke.capture.plan import Plan, PlannedProbe
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.kernel.btf import Btf
@@ -35,28 +36,29 @@ class MadeObject:
 
     def __init__(self) -> None:
         self.fds: dict[str, int] = {}
-        self.copies: list[bytes] = []
+        self.copies: list[tuple[bytes, int, int]] = []
 
     def program(self, name: str) -> Any:
         fd = self.fds.setdefault(name, 10 + len(self.fds))
         return SimpleNamespace(fd=fd, load_copy=self._load_copy, instructions=lambda: b"")
 
-    def _load_copy(self, instructions: bytes) -> int:
-        self.copies.append(instructions)
+    def _load_copy(self, instructions: bytes, btf_id: int, btf_fd: int) -> int:
+        self.copies.append((instructions, btf_id, btf_fd))
         return 100 + len(self.copies)
 
 
 def loaded(plan: Plan, btf: Btf, cookies: bool = True) -> Any:
-    """A collection of which nothing is in the kernel."""
+    """A collection of which nothing is in the kernel. cookies: where a kernel may have them."""
     made: Any = Loaded.__new__(Loaded)
     made.plan = plan
     made._btf = btf
     made._machine = "x86_64"
     made._object = MadeObject()
-    made._owned_fds = []
+    made._owned_fds, made._module_fds = [], {}
     made.programs = {}
     made.layout = read_layout(btf, plan.sections, plan.snaplen)
-    made.cookie = {mechanism: cookies or not flag for mechanism, flag in COOKIES.items()}
+    made.cookie = {m: how.cookie is not None and (cookies or not how.cookie) for m, how in MECHANISMS.items()}
+    made._targets = {n: ("", 1000 + n) for n, p in enumerate(plan.probes) if p.mechanism == "fentry"}
     return made
 
 
@@ -113,15 +115,29 @@ def test_without_cookies_each_probe_has_a_program_of_its_own(btf: Btf) -> None:
     assert made._owned_fds == found
 
 
+def test_a_trampoline_has_a_program_for_its_function(btf: Btf) -> None:
+    made = loaded(planned(probes=("fe:ip_rcv", "fe:ip_output", "k:ip_rcv")), btf)
+    found = [made.program_fd(number) for number in range(3)]
+    assert [copy[1:] for copy in made._object.copies] == [(1000, 0), (1001, 0)]
+    assert {fd: made.programs[fd] for fd in found} == {
+        found[0]: ("fentry", "ip_rcv"),
+        found[1]: ("fentry", "ip_output"),
+        found[2]: ("kprobe_multi", None),
+    }
+    assert told(made, made.plan.probes[1])["skb_at"] == 16
+
+
 # The C side
 
 
 def test_every_return_has_its_number_and_its_program(btf: Btf) -> None:
     numbers = {name: value for value, name in btf.enum("exit_id").items()}
     assert numbers.pop("EXITS") == len(EXITS) == len(tracking.EXITS)
-    assert set(numbers) == {f"EXIT_{name}" for name in EXITS.values()}
+    assert set(numbers) == {f"EXIT_{name}" for name in EXITS}
     assert sorted(numbers.values()) == list(range(len(EXITS)))
-    assert dict(re.findall(r'SEC\("\?fexit/(\w+)"\)\nint exit_(\w+)\(', SOURCE)) == EXITS
+    assert dict(re.findall(r'SEC\("\?fexit/(\w+)"\)\nint exit_(\w+)\(', SOURCE)) == {
+        e.symbol: e.exit for e in tracking.EXITS
+    }
 
 
 def test_every_flag_is_known_and_none_is_without_a_probe(btf: Btf) -> None:
@@ -132,5 +148,4 @@ def test_every_flag_is_known_and_none_is_without_a_probe(btf: Btf) -> None:
 
 def test_every_mechanism_has_its_program() -> None:
     programs = set(re.findall(r"^int (probe_\w+)\(", SOURCE, re.MULTILINE))
-    assert set(PROGRAMS.values()) == programs
-    assert {*PROGRAMS, "fexit"} == set(COOKIES)
+    assert {how.program for how in MECHANISMS.values()} - {""} == programs

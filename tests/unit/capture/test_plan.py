@@ -262,6 +262,29 @@ def test_mechanism_of_functions(features: tuple[str, ...], mechanism: str) -> No
     assert not exits(plan)
 
 
+def test_a_type_given_by_name_is_kept() -> None:
+    plan = planned(probes=("fe:ip_rcv", "k:ip_rcv", "fe:ip_out*", "fe:six_then_skb"))
+    assert {(p.symbol, p.mechanism, *p.asked) for p in plan.probes if p.asked and ":" not in p.symbol} == {
+        ("ip_rcv", "fentry", "fe:ip_rcv"),
+        ("ip_rcv", "kprobe_multi", "k:ip_rcv"),
+        ("ip_output", "fentry", "fe:ip_out*"),
+        ("six_then_skb", "fentry", "fe:six_then_skb"),
+    }
+    assert [p.arguments for p in plan.probes if p.symbol == "six_then_skb"] == [{"skb": 6}]
+
+
+def test_a_type_given_by_name_is_refused_where_it_is_not_there() -> None:
+    error = refused(made_kernel(("kprobe",)), probes=("fe:ip_rcv",))
+    assert isinstance(error, Unsupported)
+    assert error.message == "can't probe function ip_rcv by fentry: the kernel refuses it"
+    assert error.hint == "write func: for whatever works here"
+
+
+def test_fentry_needs_no_kprobes() -> None:
+    plan = planned(made_kernel(("fentry",)), probes=("fe:ip_rcv",), collectors=("skb",))
+    assert [p.mechanism for p in plan.probes if p.asked] == ["fentry"]
+
+
 def test_many_kprobes_one_by_one_are_warned_of() -> None:
     more = {f"many_{n}": ("skb",) for n in range(60)}
     slow = planned(made_kernel(("kprobe", "fentry"), more=more), probes=("many_*",))

@@ -158,22 +158,26 @@ def test_a_users_probe_at_trackings_place_serves_both() -> None:
     assert there[CONSUME].flags == frozenset()
 
 
+def test_a_users_fentry_at_trackings_place_serves_both() -> None:
+    """A program of its own might run first and forget the packet before its event is made."""
+    there = probes(planned(probes=("fe:skb_free_head",)))["skb_free_head"]
+    assert (there.mechanism, there.flags, there.sections) == ("fentry", {"FREE"}, USUAL)
+
+
 # Where it returns
 
 
 def test_returns_are_planned_as_any_probe() -> None:
     plan = planned(collectors=("skb-tracking",), probes=("ip_rcv",))
     merge = frozenset({"skb_tracking"})
-    assert exits(plan) == {
-        "__skb_gso_segment": PlannedProbe("__skb_gso_segment", "fexit", frozenset(), {"skb": 0, "result": 3}),
-        "skb_gro_receive": PlannedProbe(
-            "skb_gro_receive", "fexit", merge, {"skb": 1, "other": 0, "result": 2}
-        ),
-        "skb_gro_receive_list": PlannedProbe(
-            "skb_gro_receive_list", "fexit", merge, {"skb": 1, "other": 0, "result": 2}
-        ),
-        "pskb_expand_head": PlannedProbe("pskb_expand_head", "fexit", frozenset(), {"skb": 0, "result": 4}),
-    }
+    on_list, of_one = {"skb": 1, "other": 0, "result": 2}, {"skb": 0, "result": 3}
+    expected = [
+        PlannedProbe("__skb_gso_segment", "fexit", frozenset(), of_one, exit="gso"),
+        PlannedProbe("skb_gro_receive", "fexit", merge, on_list, exit="gro"),
+        PlannedProbe("skb_gro_receive_list", "fexit", merge, on_list, exit="gro_list"),
+        PlannedProbe("pskb_expand_head", "fexit", frozenset(), {"skb": 0, "result": 4}, exit="expand"),
+    ]
+    assert list(exits(plan).values()) == expected
     assert all(p.internal for p in exits(plan).values())
 
 

@@ -17,6 +17,8 @@ SYNTAX = "write [TYPE:]TARGET[/stack], e.g. kprobe:ip_rcv, tp:net:netif_rx/stack
     [
         ("k:ip_rcv", "kprobe", "ip_rcv"),
         ("kprobe:ip_rcv", "kprobe", "ip_rcv"),
+        ("fe:ip_rcv", "fentry", "ip_rcv"),
+        ("fentry:ip_rcv", "fentry", "ip_rcv"),
         ("func:ip_rcv", "func", "ip_rcv"),
         ("ip_rcv", "func", "ip_rcv"),
         ("tcp_v4_rcv", "func", "tcp_v4_rcv"),
@@ -92,8 +94,6 @@ def test_mistakes(text: str, message: str, hint: str) -> None:
     [
         ("kr:ip_rcv", "kretprobe"),
         ("kretprobe:ip_rcv", "kretprobe"),
-        ("fe:ip_rcv", "fentry"),
-        ("fentry:ip_rcv", "fentry"),
         ("fx:ip_rcv", "fexit"),
         ("fexit:ip_rcv", "fexit"),
         ("u:/bin/sh:main", "uprobe"),
@@ -105,7 +105,7 @@ def test_types_that_come_later_are_named(text: str, kind: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_probe(text)
     assert caught.value.message == f"probe type {kind} in {text!r} is not available yet"
-    assert caught.value.hint == "use one of: kprobe, raw_tracepoint, func"
+    assert caught.value.hint == "use one of: kprobe, fentry, raw_tracepoint, func"
     assert caught.value.exit_code == 2
 
 

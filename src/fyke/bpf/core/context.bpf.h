@@ -55,12 +55,16 @@ static __always_inline void *follow_steps(const struct context *c, void *from)
 }
 
 /* Nearly always the packet is the first argument, which costs a load where its place is known when compiling:
- * `first_at`, a constant, in the context of this mechanism. */
+ * `first_at`, a constant, in the context of this mechanism; negative: not known. */
 static __always_inline void context_skb(struct context *c, __s16 first_at)
 {
 	__s16 at = c->probe->skb_at;
-	struct sk_buff *skb = (void *)(at == first_at ? *(__u64 *)(c->ctx + first_at) : argument(c, at));
+	struct sk_buff *skb;
 
+	if (first_at >= 0 && at == first_at)
+		skb = *(void **)(c->ctx + first_at);
+	else
+		skb = (void *)argument(c, at);
 	if (skb_steps_on)
 		skb = follow_steps(c, skb);
 	c->skb = NULL;
