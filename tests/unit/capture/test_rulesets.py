@@ -123,6 +123,17 @@ def test_it_says_once_why_there_are_no_texts(keeper: Rulesets, caplog: pytest.Lo
     ]
 
 
+def test_what_can_not_be_read_now_is_tried_again(keeper: Rulesets, caplog: pytest.LogCaptureFixture) -> None:
+    def answers(_known: Ruleset | None) -> Ruleset:
+        if FakeReader.reads < 3:
+            raise Unreadable("the library failed on it")
+        return Ruleset(1, 1, {(1, 2): "drop"})
+
+    FakeReader.answers = staticmethod(answers)  # type: ignore[assignment]
+    eventually(lambda: keeper.rule(HERE, 1, 2) == "drop")
+    assert len(caplog.records) == 1
+
+
 def test_nobody_waits_twice_for_a_reader_that_hangs(
     keeper: Rulesets, monkeypatch: pytest.MonkeyPatch
 ) -> None:

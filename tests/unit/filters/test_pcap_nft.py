@@ -137,6 +137,27 @@ def test_what_can_not_be_said_is_left_out() -> None:
     assert rules(program) is None
 
 
+def test_the_transport_header_is_where_both_look_for_it() -> None:
+    """nftables has none in later fragments, and of IPv6 it is elsewhere than a program takes it to be."""
+    header, port, accept, reject = (0xB1, 0, 0, 0), (0x48, 0, 0, 2), (0x06, 0, 0, 1), (0x06, 0, 0, 0)
+    assert made(header, port, (0x15, 0, 1, 53), accept, reject) == [()]
+    version = ((0x30, 0, 0, 0), (0x54, 0, 0, 0xF0), (0x15, 0, 4, 0x40))
+    (rule,) = made(*version, header, port, (0x15, 0, 1, 53), accept, reject)
+    assert len(rule) == 1
+
+
+def test_masks_add_up() -> None:
+    masks = ((0x54, 0, 0, 0x3C), (0x54, 0, 0, 0xF0))
+    (rule,) = made((0x30, 0, 0, 9), *masks, (0x15, 0, 1, 0x30), (0x06, 0, 0, 1), (0x06, 0, 0, 0))
+    assert rule == (Condition(Load("nh", 9, 1, 0x30), "==", 0x30),)
+
+
+def made(*program: tuple[int, int, int, int]) -> list[Rule]:
+    found = rules(tuple(ClassicInsn(*insn) for insn in program))
+    assert found is not None
+    return found
+
+
 def test_as_nft_reads_it() -> None:
     assert str(Condition(Load("th", 2, 2, 0xFFFF), "!=", 80)) == "@th,16,16 & 0xffff != 0x50"
     assert str(Condition(Load("th", 13, 1, 2), "!=", 0)) == "@th,104,8 & 0x2 != 0x0"

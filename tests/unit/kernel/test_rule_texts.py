@@ -58,6 +58,7 @@ def test_what_does_not_fit_is_left_out() -> None:
     assert texts(b"\t\taccept # handle 4\n") == {}  # one more than the kernel has
     assert texts(b"", rule(4)) == {}  # one fewer
     assert texts(b'\t\tlog prefix "a # handle 4\n" accept # handle 4\n', rule(4)) == {}
+    assert texts(b'\t\tlog prefix "a # handle 4\n" # handle 4\n\t\tdrop # handle 5\n', rule(4), rule(5)) == {}
     assert rule_texts(b"", [TABLE], [CHAIN], [rule(2)]) == {}
     assert rule_texts(LISTING, [], [CHAIN], [rule(2)]) == {}
 
