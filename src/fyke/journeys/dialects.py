@@ -6,6 +6,7 @@ unsigned types: of what Parquet keeps as uint64 it makes decimal(20, 0), of the 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from fyke.errors import Unsupported, UsageError
@@ -26,7 +27,11 @@ def as_written() -> str:
     """Return the text of the views: statements in DuckDB's SQL, separated by `;`, over a table `recorded`."""
     from importlib import resources  # the names of the dialects are wanted without
 
-    return resources.files("fyke.journeys").joinpath("views.sql").read_text(encoding="utf-8")
+    from fyke.journeys.views_columns import EVENT_SECTIONS
+
+    text = resources.files("fyke.journeys").joinpath("views.sql").read_text(encoding="utf-8")
+    names = ",\n    ".join(section.name for section in EVENT_SECTIONS)
+    return re.sub(r"^( *)\$sections.*$", rf"\1{names}", text, flags=re.MULTILINE)
 
 
 def views_script(dialect: str) -> str:

@@ -29,21 +29,7 @@ SELECT
     file,
     host,
     flow,
-    task,
-    kernel,
-    skb_tracking,
-    skb_drop,
-    packet,
-    vlan_accel,
-    skb_meta,
-    skb_dataref,
-    skb_gso,
-    netns,
-    dev,
-    nft,
-    ct,
-    ct_parent,
-    other
+    $sections -- the names of all that an event can have are put here by fyke.journeys.dialects
 FROM recorded
 WHERE gap IS NULL AND closing IS NULL;
 

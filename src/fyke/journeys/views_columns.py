@@ -23,6 +23,7 @@ class View:
 
 
 _NOTES = (GAP.name, CLOSING.name, JOURNEY.name)
+EVENT_SECTIONS = tuple(section for section in sections() if section.name not in _NOTES)
 _JOURNEY = Column("journey", "uint64", "Number of the journey, in order of first sight of its packet")
 _INDEX = Column("index", "uint32", "Position of the event in its journey, from 0")
 _NUMBER = Column("number", "uint64", "Place among the rows of the recording that are looked at, from 0")
@@ -75,7 +76,7 @@ EVENTS = View(
         _FILE,
         _HOST,
         _FLOW,
-        *(Column(s.name, "struct", s.doc) for s in sections() if s.name not in _NOTES),
+        *(Column(s.name, "struct", s.doc) for s in EVENT_SECTIONS),
     ),
 )
 
@@ -159,7 +160,7 @@ DROPS = View(
         Column(
             "rule",
             "string",
-            "Of a drop by netfilter: the table, chain and rule of nftables that decided it, if it was recorded",
+            "Of a drop by netfilter: the table, chain and rule of nftables that decided it, if recorded",
         ),
         Column("dev", "string", "Network device"),
         Column("netns", "uint32", "Network namespace (netns.inum)"),

@@ -1,4 +1,4 @@
-"""What rows of sorted files have in Retis' JSON besides: their packet's first skb, and their place in the series."""
+"""What rows of sorted files have in Retis' JSON besides: their packet's first skb, and their place."""
 
 from __future__ import annotations
 
