@@ -93,17 +93,13 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     sections = _choose_sections(options, collectors, kernel)
     filters = plan_filters(parsed, kernel)
     probes = ProbeSet(kernel, collectors, sections, stack=options.stack, roots=filters.roots)
-    if not named and set(options.collectors) == {"auto"}:
+    own = [(parse_probe(text), collector) for collector in collectors for text in collector.probes(kernel)]
+    if not named and (set(options.collectors) == {"auto"} or not own):
         named = [(parse_probe(text), "default") for text in DEFAULT_PROBES]
     for spec, asked in named:
         probes.add(spec, asked)
-    for collector in collectors:
-        for text in collector.probes(kernel):
-            probes.add(parse_probe(text), collector.name, collector)
-    if not probes.by_place:
-        raise UsageError(
-            "there is no probe to collect from", "name one with -p, e.g. -p tp:net:netif_receive_skb"
-        )
+    for spec, collector in own:
+        probes.add(spec, collector.name, collector)
     on = any(c.name == "skb-tracking" for c in collectors)
     verify = probes.add_tracking() if on else False
     planned = tuple(probes.by_place.values())

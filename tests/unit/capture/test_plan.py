@@ -220,10 +220,14 @@ def test_wildcards_of_tracepoints_need_tracefs() -> None:
     assert isinstance(refused(kernel, probes=("tp:net:*",)), Unsupported)
 
 
-def test_no_probe_at_all() -> None:
-    error = refused(collectors=("skb",))
-    assert error.message == "there is no probe to collect from"
-    assert "-p tp:net:netif_receive_skb" in error.hint
+@pytest.mark.parametrize("names", [("skb",), ("skb-tracking",), ("dev", "ns", "ct"), ("ct", "skb-tracking")])
+def test_collectors_without_probes_of_their_own_have_the_default_ones(names: tuple[str, ...]) -> None:
+    there = asked(planned(collectors=names))
+    assert {symbol: probe.asked for symbol, probe in there.items()} == {RX: ("default",), TX: ("default",)}
+
+
+def test_collectors_with_probes_of_their_own_have_no_others() -> None:
+    assert asked(planned(collectors=("ct", "skb-drop"))).keys() == {DROP}
 
 
 def test_functions_of_modules() -> None:

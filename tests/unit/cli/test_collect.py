@@ -61,7 +61,6 @@ MISTAKES: list[tuple[str, list[str], str, str]] = [
         "its arguments are (struct net_device *, int)",
         "a probe needs an argument",
     ),
-    ("nothing to do", ["-c", "dev"], "there is no probe to collect from", "name one with -p"),
     (
         "section",
         ["--skb-sections", "meta,vlan"],
