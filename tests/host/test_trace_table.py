@@ -31,7 +31,7 @@ from live.filter_pairs import Libpcap, judge
 from live.netns import Netns
 from live.nft_trace import nft_trace
 from live.recording import record
-from live.topology import TwoNs, bridged, nft, routed, two_ns
+from live.topology import TwoNs, nft, routed, two_ns
 from live.traffic import ping, udp_send
 
 USERS = """
@@ -63,8 +63,8 @@ import sys
 from fyke.capture import trace_table
 if sys.argv[2] == "without":
     make = trace_table.commands
-    def without(families, rules, *, owner):
-        return b"refused" if owner else make(families, rules, owner=False)
+    def without(*of, owner):
+        return "refused" if owner else make(*of, owner=False)
     trace_table.commands = without
 with trace_table.TraceTables([int(sys.argv[1])], None):
     print(trace_table.own_name(), flush=True)
@@ -187,17 +187,45 @@ def test_when_that_is_killed_too_the_next_one_cleans_up() -> None:
         assert ruleset(pair.a.ns) == before
 
 
-def test_bridges_that_have_rules() -> None:
-    with bridged() as (_, switch):
-        with TraceTables([switch.inode], None):
-            assert [line.split()[1] for line in tables(switch)] == ["inet"]
-        chain = "table bridge b {\n chain c {\n type filter hook forward priority 0;\n}\n}\n"
-        if switch.run("nft", "-f", "-", stdin=chain, check=False).returncode:
-            pytest.skip("no bridge family (CONFIG_NF_TABLES_BRIDGE)")
-        with TraceTables([switch.inode], compile_packet_filter("icmp")):
-            assert sorted(line.split()[1] for line in tables(switch)) == ["bridge", "bridge", "inet"]
-            assert "meta protocol != { ip, ip6 }" in ruleset(switch)
-        assert tables(switch) == ["table bridge b"]
+@pytest.mark.parametrize(
+    ("family", "hook", "chains"),
+    [
+        ("bridge", "forward", ["prerouting", "output"]),
+        ("arp", "input", ["input", "output"]),
+        ("netdev", 'ingress device "lo"', ['ingress device "lo"']),
+        ("netdev", 'egress device "lo"', ['egress device "lo"']),
+        ("inet", 'ingress device "lo"', ['ingress device "lo"']),
+    ],
+)
+def test_families_that_are_used(family: str, hook: str, chains: list[str]) -> None:
+    with two_ns() as pair:
+        ns = pair.a.ns
+        with TraceTables([ns.inode], None):
+            assert len(tables(ns)) == 1
+        theirs = f"table {family} u {{\n chain c {{\n type filter hook {hook} priority 0;\n}}\n}}\n"
+        if ns.run("nft", "-f", "-", stdin=theirs, check=False).returncode:
+            pytest.skip(f"no hook {hook} in the family {family}")
+        before = ruleset(ns)
+        with TraceTables([ns.inode], compile_packet_filter("icmp")):
+            made = ns.run("nft", "list", "table", family.replace("inet", "netdev"), own_name()).stdout
+            assert re.findall("type filter hook (.*) priority -2147483648", made) == chains
+            assert made.count("meta nftrace set 1") == len(chains) * (1 if family == "arp" else 2)
+        assert ruleset(ns) == before
+
+
+def test_another_one_is_no_use_of_a_family() -> None:
+    with two_ns() as pair:
+        ns = pair.a.ns
+        arp = "table arp u {\n chain c {\n type filter hook input priority 0;\n}\n}\n"
+        if ns.run("nft", "-f", "-", stdin=arp, check=False).returncode:
+            pytest.skip("no family arp")
+        holder = Holder(ns, "with")
+        ns.run("nft", "delete table arp u")
+        with TraceTables([ns.inode], None):
+            assert sorted(line for line in tables(ns) if holder.name not in line) == [
+                f"table inet {own_name()}"
+            ]
+        holder.end()
 
 
 def test_tables_of_iptables_legacy() -> None:

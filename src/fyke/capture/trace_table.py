@@ -1,9 +1,5 @@
 """Tables of nftables that have packets traced while a collection runs (`--allow-system-changes`).
 
-A table has a chain where the kernel first sees a packet: at prerouting what comes in, at output what is sent
-from here; before all other chains there. Chains of the families arp and netdev (hooks of one device) come
-before or beside these; what happens in them is traced only if a rule of theirs says so.
-
 The kernel takes a table with the flag owner away when the socket that made it is closed, whatever ended the
 process. Where it doesn't know the flag, a process that waits for our end does it; and should that be killed
 too, the next collection: the name of a table tells whose it was, and when that process began.
@@ -22,6 +18,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from fyke.capture.trace_chains import ALWAYS, commands, families, first_hooks
 from fyke.errors import Unsupported
 from fyke.kernel import helper, netns, tasks
 from fyke.kernel.nfnetlink import Changed, NfNetlink, Table, nf_tables_is_there
@@ -29,15 +26,13 @@ from fyke.kernel.nftables import MISSING, Nftables, NftError, is_installed
 
 if TYPE_CHECKING:
     from fyke.capture.plan import Options
+    from fyke.capture.trace_chains import Hook
     from fyke.filters.pcap.compile import PacketFilter
     from fyke.filters.pcap.nft import Rule
 
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(rb"fyke_trace_(?P<pid>\d{1,10})_(?P<started>\d{1,20})_(?P<namespace>\d{1,10})")
-_FIRST = -(1 << 31)  # NF_IP_PRI_FIRST
-_HOOKS = ("prerouting", "output")
-_TRACE = "meta nftrace set 1 accept"
 _HINT = "leave out --allow-system-changes, and add a rule `meta nftrace set 1` where it is wanted"
 
 
@@ -53,7 +48,7 @@ class _Made:
         for family in self.families:
             # It may be gone: `nft flush ruleset`.
             with contextlib.suppress(NftError):
-                self.nft.run(_delete(family))
+                self.nft.run(_delete(family).encode())
         self.nft.close()
         if self.guard:
             self.guard.communicate()
@@ -213,47 +208,38 @@ def _make(rules: Sequence[Rule]) -> _Made:
                     "removed the nftables table %s, left by a collection that was killed", table.name.decode()
                 )
         with NfNetlink() as netlink:
-            bridged = any(chain.base and chain.family == "bridge" for chain in netlink.chains())
-        families = ("inet", "bridge") if bridged else ("inet",)
+            hooks = first_hooks(chain for chain in netlink.chains() if not _NAME.fullmatch(chain.table))
         try:
-            nft.run(commands(families, rules, owner=True))
-            return _Made(nft, families, None)
-        except NftError:
-            # Linux kernel commit 6001a930ce03 ("netfilter: nftables: introduce table ownership") (in v5.12);
-            # nft knows the flag since 0.9.9.
-            return _with_guard(nft, families, rules)
+            return _with_an_owner_or_guard(nft, hooks, rules)
+        except NftError as error:
+            if hooks == ALWAYS:
+                raise
+            # A device may be gone by now.
+            log.info("chains of bridges, devices and ARP are not traced: %s", error)
+            return _with_an_owner_or_guard(nft, ALWAYS, rules)
     except BaseException:
         nft.close()
         raise
 
 
-def _with_guard(nft: Nftables, families: tuple[str, ...], rules: Sequence[Rule]) -> _Made:
-    """Make tables without an owner. The guard is in the namespace of this thread."""
+def _with_an_owner_or_guard(nft: Nftables, hooks: Sequence[Hook], rules: Sequence[Rule]) -> _Made:
+    """Make the tables. Raises NftError."""
+    # Linux kernel commit 6001a930ce03 ("netfilter: nftables: introduce table ownership") (in v5.12); nft
+    # knows the flag since 0.9.9.
+    with contextlib.suppress(NftError):
+        nft.run(commands(own_name(), hooks, rules, owner=True).encode())
+        return _Made(nft, families(hooks), None)
     # One that isn't there can't be deleted, and then none would be: it is made first.
-    end = "\n".join(f"add table {family} {own_name()}\n{_delete(family).decode()}" for family in families)
+    end = "".join(f"add table {f} {own_name()}\n{_delete(f)}\n" for f in families(hooks))
+    # It is in the namespace of this thread.
     guard = helper.start("fyke.kernel.nftables", "run_at_end", end, stdin=subprocess.PIPE)
     try:
-        nft.run(commands(families, rules, owner=False))
-        return _Made(nft, families, guard)
+        nft.run(commands(own_name(), hooks, rules, owner=False).encode())
+        return _Made(nft, families(hooks), guard)
     except BaseException:
         guard.communicate()
         raise
 
 
-def _delete(family: str) -> bytes:
-    return f"delete table {family} {own_name()}".encode()
-
-
-def commands(families: Sequence[str], rules: Sequence[Rule], *, owner: bool) -> bytes:
-    """Return what makes the tables, in nft's language."""
-    lines = []
-    for family in families:
-        lines += [f"table {family} {own_name()} {{", *(["flags owner;"] if owner else [])]
-        for hook in _HOOKS:
-            lines += [f"chain {hook} {{", f"type filter hook {hook} priority {_FIRST}; policy accept;"]
-            if family == "bridge" and () not in rules:
-                lines.append(f"meta protocol != {{ ip, ip6 }} {_TRACE}")  # rules are for packets of IP
-            lines += [" ".join([*map(str, rule), _TRACE]) for rule in rules]
-            lines.append("}")
-        lines.append("}")
-    return ("\n".join(lines) + "\n").encode()
+def _delete(family: str) -> str:
+    return f"delete table {family} {own_name()}"

@@ -61,13 +61,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain. base: it is called from a hook."""
+    """A chain. hook: the number of the hook that calls it, None for others. devices: those it is for."""
 
     family: str
     table: bytes
     name: bytes
     handle: int
-    base: bool
+    hook: int | None
+    devices: tuple[bytes, ...]
     comment: bytes
 
 
@@ -125,7 +126,7 @@ class NfNetlink:
                 _text(found[1]),
                 _text(found[3]),
                 _number(found[2]),
-                4 in found,
+                *_hook(found.get(4)),
                 _comment(found.get(12)),
             )
             for family, found in self._ask(_GETCHAIN, _DUMP)
@@ -185,15 +186,28 @@ def _messages(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
 
 
 def _attributes(data: memoryview) -> Attributes:
-    found: Attributes = {}
+    return dict(_each(data))
+
+
+def _each(data: memoryview) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, at)
         if length < _ATTRIBUTE.size:
-            break
-        found[kind & _TYPE_MASK] = bytes(data[at + _ATTRIBUTE.size : at + length])
+            return
+        yield kind & _TYPE_MASK, bytes(data[at + _ATTRIBUTE.size : at + length])
         at += length + -length % 4
-    return found
+
+
+def _hook(raw: bytes | None) -> tuple[int | None, tuple[bytes, ...]]:
+    """Return the number of a hook, and its devices (NFTA_HOOK_DEV, NFTA_HOOK_DEVS)."""
+    if raw is None:
+        return None, ()
+    found = _attributes(memoryview(raw))
+    devices = [_text(name) for _, name in _each(memoryview(found.get(4, b"")))]
+    if 3 in found:
+        devices.append(_text(found[3]))
+    return _number(found.get(1, b"")), tuple(dict.fromkeys(devices))
 
 
 def _number(raw: bytes) -> int:

@@ -62,7 +62,7 @@ def _skip_declaration(listing: bytes, at: int, chain: Chain) -> int:
     comment = b'\t\tcomment "' + chain.comment + b'"\n'
     if chain.comment and listing.startswith(comment, at):
         at += len(comment)
-    if chain.base and listing.startswith(b"\t\ttype ", at):
+    if chain.hook is not None and listing.startswith(b"\t\ttype ", at):
         at = listing.find(b"\n", at) + 1
     return at
 

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from fyke.kernel.nfnetlink import Changed, NfNetlink, Rule, Table
+from fyke.kernel.nfnetlink import Chain, Changed, NfNetlink, Rule, Table
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -54,6 +54,19 @@ def test_the_comment_of_a_rule_among_other_data() -> None:
     rules = [place + attribute(0x8000 | 7, data), place + attribute(7, cut), place]
     found = netlink(b"".join(message(2566, rule) for rule in rules) + DONE).rules()
     assert found == [Rule("inet", b"t", b"c", 4, comment) for comment in (b"hey", b"", b"")]
+
+
+def test_chains_and_their_devices() -> None:
+    place = INET + attribute(1, b"t\0") + attribute(2, (4).to_bytes(8)) + attribute(3, b"c\0")
+    devices = attribute(4, attribute(1, b"eth0\0") + attribute(1, b"lo\0"))
+    of_devices = attribute(1, b"\0\0\0\1") + devices + attribute(3, b"lo\0")
+    hooks = (b"", attribute(0x8004, attribute(1, bytes(4))), attribute(0x8004, of_devices))
+    found = netlink(b"".join(message(2563, place + hook) for hook in hooks) + DONE).chains()
+    assert found == [
+        Chain("inet", b"t", b"c", 4, None, (), b""),
+        Chain("inet", b"t", b"c", 4, 0, (), b""),
+        Chain("inet", b"t", b"c", 4, 1, (b"eth0", b"lo"), b""),
+    ]
 
 
 def test_errors_and_changes_while_it_is_listed() -> None:

@@ -6,7 +6,7 @@ from fyke.kernel.nfnetlink import Chain, Rule, Table
 from fyke.kernel.rule_texts import MAX_BYTES, rule_texts
 
 TABLE = Table("inet", b"t", 7, False)
-CHAIN = Chain("inet", b"t", b"c", 1, True, b"of # handle 5 {")
+CHAIN = Chain("inet", b"t", b"c", 1, 0, (), b"of # handle 5 {")
 LISTING = b"""\
 # Warning: table ip filter is managed by iptables-nft, do not touch!
 table ip other { # handle 6
