@@ -80,8 +80,7 @@ class Command:
         for layer in layers:
             for dest in layer:
                 for rival in self._rivals(dest):
-                    if rival not in layer:
-                        result.pop(rival, None)
+                    result.pop(rival, None)
             for dest, value in layer.items():
                 if is_list(self._actions[dest]):
                     before = result.get(dest, [])
