@@ -115,7 +115,9 @@ def trace_tables(options: Options) -> TraceTables | None:
             raise
         log.warning(error.message)
         return None
-    if tables.note:
+    if filters.inner is not None and packet_filter is None:
+        log.info("all packets are traced through nftables: --filter-inner can't be said there")
+    elif tables.note:
         log.info(tables.note)
     return tables
 

@@ -92,6 +92,12 @@ def test_in_the_namespace_that_is_named(caplog: pytest.LogCaptureFixture) -> Non
         trace_tables(checked_options(collectors=("nft",), filters=filters))
     assert [made.asked for made in MADE] == [([4026531999], "ether[0] == 1")]
     assert "all packets are traced" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        trace_tables(checked_options(collectors=("nft",), filters=FilterOptions(inner="icmp", packet="udp")))
+        assert caplog.text == ""
+        trace_tables(checked_options(collectors=("nft",), filters=FilterOptions(inner="icmp")))
+    assert "--filter-inner can't be said" in caplog.text
 
 
 def test_rules_of_iptables_legacy_are_mentioned(
