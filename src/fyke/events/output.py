@@ -67,7 +67,7 @@ class Output:
             return sys.maxsize
         return self._limit - self._size - len(self._trailer)
 
-    def append(self, block: bytes, events: int) -> None:
+    def append(self, block: bytes | memoryview, events: int) -> None:
         """Write one block that holds this many events. Raises RunError; the file then ends before it."""
         if len(block) > self.room() and self._size > self._start:
             self._finish()
@@ -128,7 +128,7 @@ class Output:
         self._write(header)
         self._start = len(header)
 
-    def _write(self, block: bytes) -> None:
+    def _write(self, block: bytes | memoryview) -> None:
         rest = memoryview(block)
         try:
             while rest:

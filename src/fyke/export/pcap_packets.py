@@ -85,7 +85,7 @@ def event_json(batch: pa.RecordBatch) -> pa.Array:
     """Return each event in the form of Retis' files, without its packet (utf8)."""
     place = batch.schema.get_field_index("packet")
     field = batch.schema.field(place)
-    return texts(batch.set_column(place, field, pa.nulls(len(batch), field.type)), None)
+    return texts(batch.set_column(place, field, pa.nulls(len(batch), field.type)))
 
 
 def _with_tags(data: pa.Array, tags: npt.NDArray[np.int64], tagged: npt.NDArray[np.bool_]) -> pa.Array:

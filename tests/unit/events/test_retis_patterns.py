@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
@@ -15,6 +16,7 @@ from retis_samples import DATA
 
 from fyke.events.escape import name_from_bytes
 from fyke.events.reader import open_events
+from fyke.events.retis import fragments
 from fyke.events.retis.events import event_in_series, event_of, json_text, rows_of
 from fyke.events.retis.write import RetisWriter
 from fyke.events.schema import arrow_schema
@@ -49,8 +51,13 @@ def _expected_sorted(batch: pa.RecordBatch) -> bytes:
     return "".join(lines).encode()
 
 
-def _written(path: Path, batches: list[pa.RecordBatch], *, is_sorted: bool = False) -> bytes:
-    with RetisWriter(str(path), SORTED if is_sorted else FACTS) as writer:
+def _written(
+    path: Path, batches: list[pa.RecordBatch], *, is_sorted: bool = False, few: int = fragments.FEW
+) -> bytes:
+    with (
+        patch.object(fragments, "FEW", few),
+        RetisWriter(str(path), SORTED if is_sorted else FACTS) as writer,
+    ):
         for batch in batches:
             writer.write(batch)
     return path.read_bytes().partition(b"\n")[2]
@@ -62,6 +69,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 _NAMES = st.binary(max_size=6).map(name_from_bytes) | st.sampled_from(["\\", "\\x41", "a\\\\b", "é", "\\xe9"])
+_FEW = st.sampled_from([0, 2, fragments.FEW])  # combinations that don't make columns pieces of their own
 _TABLE = st.lists(rows(journeys=True), min_size=1, max_size=6)
 
 
@@ -73,7 +81,8 @@ def test_any_rows(path: Path, table: list[dict[str, Any]], names: list[str], dat
         table.append(packet_row(2, kernel={"symbol": name, "probe_type": data.draw(_PROBES)}))
     batch = batch_of(data.draw(st.permutations(table * data.draw(st.integers(1, 3)))))
     cut = data.draw(st.integers(0, len(batch)))
-    assert _written(path, [batch.slice(0, cut), batch.slice(cut)]) == _expected(batch)
+    parts = [batch.slice(0, cut), batch.slice(cut)]
+    assert _written(path, parts, few=data.draw(_FEW)) == _expected(batch)
 
 
 _PROBES = st.sampled_from(["raw_tracepoint", "kprobe", "kprobe_multi", "fentry", "fexit", "later", ""])
@@ -91,7 +100,7 @@ def test_any_rows_sorted(path: Path, table: list[dict[str, Any]], data: st.DataO
     cuts = sorted(data.draw(st.lists(st.integers(0, len(batch)), max_size=3)))
     ends = [*cuts, len(batch)]
     parts = [batch.slice(a, b - a) for a, b in zip([0, *cuts], ends, strict=True)]
-    assert _written(path, parts, is_sorted=True) == _expected_sorted(batch)
+    assert _written(path, parts, is_sorted=True, few=data.draw(_FEW)) == _expected_sorted(batch)
 
 
 @pytest.mark.parametrize("sample", sorted(DATA.glob("*/*.json")), ids=lambda p: f"{p.parent.name}-{p.stem}")

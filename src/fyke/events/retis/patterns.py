@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import binascii
 import json
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fyke.events.retis.arrays import indices_of
 from fyke.events.retis.events import event_in_series, event_of, json_text, rows_of
+from fyke.events.retis.fragments import Pattern, joined
 from fyke.events.retis.lines import Places
-from fyke.events.retis.series import Series, series_of
+from fyke.events.retis.series import AFTER, BEFORE, add_series
 from fyke.events.retis.values import (
     ADDRESSES,
     FOREIGN,
@@ -27,105 +28,126 @@ from fyke.events.retis.values import (
     SHAPING,
     TRACKING_INDEX,
     TRACKING_SKB,
+    Coded,
     Key,
     Values,
 )
 from fyke.events.schema import HEADER, sections
 
+_EXACT = ("exact", "text")  # the whole text of rows that are written the exact way
+_KEPT = 1024  # patterns; a row's columns and values may be anything
 _FIRST = 10**30  # stands for the first value of a row: no column holds it
 
 
-def lines_of(batch: pa.RecordBatch, begins: Places | None) -> tuple[memoryview, Places]:
+@dataclass(frozen=True)
+class Learned:
+    """What was found out in earlier batches. patterns: by what they depend on. varied: see `fragments.py`."""
+
+    patterns: dict[Hashable, Pattern] = field(default_factory=dict)
+    varied: dict[Key, bool] = field(default_factory=dict)
+
+
+def lines_of(
+    batch: pa.RecordBatch, begins: Places | None, learned: Learned | None = None
+) -> tuple[memoryview, Places]:
     """Return the lines of a file that a batch is, and where each ends.
 
     begins: where journeys begin (the first row does), each of which is a line; None: a row is.
+    learned: the same for all batches of a file.
     """
-    found = texts(batch, None if begins is None else series_of(batch, begins))
-    if begins is None:
-        whole = pc.binary_join_element_wise(found, pa.scalar("\n"), pa.scalar(""))
-        last = np.arange(batch.num_rows)
-    else:
-        last = np.append(begins[1:], batch.num_rows) - 1
-        before, after = np.zeros(batch.num_rows, np.int64), np.full(batch.num_rows, 2)
-        before[begins], after[last] = 1, 3
-        around = pa.array(["", "[", ",", "]\n"])
-        whole = pc.binary_join_element_wise(
-            around.take(indices_of(before)), found, around.take(indices_of(after)), pa.scalar("")
-        )
+    values = Values(batch)
+    if begins is not None:
+        add_series(values, batch, begins)
+    whole = _texts(values, batch, "\n" if begins is None else None, learned or Learned())
+    last = np.arange(batch.num_rows) if begins is None else np.append(begins[1:], batch.num_rows) - 1
     offsets = np.frombuffer(whole.buffers()[1], np.int32)[whole.offset : whole.offset + len(whole) + 1]
     data = memoryview(whole.buffers()[2])[offsets[0] : offsets[-1]]
     return data, (offsets[last + 1] - offsets[0]).astype(np.int64)
 
 
-def texts(batch: pa.RecordBatch, series: Series | None) -> pa.StringArray:
+def texts(batch: pa.RecordBatch) -> pa.StringArray:
     """Return each row's event as JSON, which is exactly what `events.py` makes of it."""
-    table = Values(batch, series)
-    groups, rows = _groups(table)
-    parts, places = [], []
-    for pattern, members in zip(groups, rows, strict=True):
-        if pattern is None:
-            parts.append(_exact(batch.take(indices_of(members)), members, series))
-        else:
-            parts.append(_joined(table, pattern, members, batch.num_rows))
-        places.append(members)
-    whole = pa.concat_arrays(parts) if parts else pa.array([], pa.string())
-    if len(parts) < 2:
-        return whole
-    order = np.empty(batch.num_rows, np.int64)
-    order[np.concatenate(places)] = np.arange(batch.num_rows)
-    return whole.take(indices_of(order))
+    return _texts(Values(batch), batch, "", Learned())
 
 
-@dataclass(frozen=True)
-class _Pattern:
-    """The JSON of rows: literals[0] value literals[1] ... literals[-1]; keys: which columns' values."""
+def _texts(values: Values, batch: pa.RecordBatch, end: str | None, learned: Learned) -> pa.StringArray:
+    """Return each row's text. end: what stands after it; None in sorted files."""
+    if not batch.num_rows:
+        return pa.array([], pa.string())
+    patterns: list[Pattern] = []
+    which = np.empty(batch.num_rows, np.int64)
+    for members in _groups(values):
+        which[members] = len(patterns)
+        if values.exact[members[0]]:
+            made = _exact(values, batch.take(indices_of(members)), members, is_sorted=end is None)
+            values.set(_EXACT, Coded(np.arange(1, len(members) + 1), made), members)
+            patterns.append(_around(Pattern(("", ""), (_EXACT,)), end))
+            continue
+        place = int(members[0])
+        key = _identity(values, place)
+        if key not in learned.patterns:
+            if len(learned.patterns) >= _KEPT:
+                learned.patterns.clear()
+            learned.patterns[key] = _around(_pattern(values, place, is_sorted=end is None), end)
+        patterns.append(learned.patterns[key])
+    return joined(values, patterns, which, learned.varied)
 
-    literals: list[str]
-    keys: list[Key]
+
+def _around(pattern: Pattern, end: str | None) -> Pattern:
+    """Put around an event what stands around it."""
+    if end is None:
+        return Pattern(("", *pattern.literals, ""), (BEFORE, *pattern.keys, AFTER))
+    return Pattern((*pattern.literals[:-1], pattern.literals[-1] + end), pattern.keys)
 
 
-def _groups(table: Values) -> tuple[list[_Pattern | None], list[Places]]:
-    """Return the patterns of the rows, and the rows of each; None for rows to be written the exact way."""
-    rows = len(table.probe)
-    if not rows:
-        return [], []
-    flags = [f for f in (*table.there.values(), *table.present.values()) if not f.all()]
-    codes = table.probe
-    for number in (*flags, *table.shaping.values()):
+def _groups(values: Values) -> list[Places]:
+    """Return the rows of each pattern, and those to be written the exact way."""
+    flags = {id(f): f for f in (*values.there.values(), *values.present.values())}.values()
+    codes = values.probe
+    for number in (*(f for f in flags if not f.all()), *values.shaping.values()):
         width = int(number.max()) + 1
         if int(codes.max()) >= (1 << 62) // width:
             codes = np.unique(codes, return_inverse=True)[1]
         codes = codes * width + number
-    codes = np.where(table.exact, -1, codes)
+    codes = np.where(values.exact, -1, codes)
     order = np.argsort(codes, kind="stable")
-    _, firsts = np.unique(codes[order], return_index=True)
-    members = np.split(order, firsts[1:])
-    return [None if table.exact[m[0]] else _pattern(table, int(m[0])) for m in members], members
+    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
 
 
-def _pattern(table: Values, place: int) -> _Pattern:
+def _identity(values: Values, place: int) -> Hashable:
+    """Return all that the pattern of a row depends on."""
+    return (
+        tuple(key for key, there in values.there.items() if there[place]),
+        tuple(name for name, present in values.present.items() if present[place]),
+        tuple(values.value(k, place) for k in values.shaping if k in SHAPING and values.there[k][place]),
+        tuple(key for key in values.shaping if key in ADDRESSES and values.shaping[key][place]),
+        int(values.probe[place]),
+    )
+
+
+def _pattern(values: Values, place: int, *, is_sorted: bool) -> Pattern:
     """Return the pattern of a row."""
     keys: list[Key] = []
-    row: dict[str, Any] = {name: {} for name, present in table.present.items() if present[place]}
-    for key, there in table.there.items():
-        if not there[place] or key[0] == "tracking":
+    row: dict[str, Any] = {name: {} for name, present in values.present.items() if present[place]}
+    for key, there in values.there.items():
+        if not there[place] or key == TRACKING_SKB:
             continue
-        if key == PROBE and table.probe[place]:
-            value: Any = FOREIGN[table.probe[place] - 1]
+        if key == PROBE and values.probe[place]:
+            value: Any = FOREIGN[values.probe[place] - 1]
         elif key in SHAPING:
-            value = table.value(key, place)
+            value = values.value(key, place)
         else:
-            value = _mark(key, len(keys), version_6=key in ADDRESSES and bool(table.shaping[key][place]))
+            value = _mark(key, len(keys), version_6=key in ADDRESSES and bool(values.shaping[key][place]))
             keys.append(key)
         if key[0]:
             row[key[0]][key[1]] = value
         else:
             row[key[1]] = value
-    if table.series is None:
+    if not is_sorted:
         event = event_of(row)
     else:
         tracking = None
-        if table.there[TRACKING_SKB][place]:
+        if values.there[TRACKING_SKB][place]:
             tracking = {"skb": _FIRST + len(keys), "idx": _FIRST + len(keys) + 1}
             keys += [TRACKING_SKB, TRACKING_INDEX]
         event = event_in_series(row, tracking)
@@ -135,7 +157,7 @@ def _pattern(table: Values, place: int) -> _Pattern:
         literals.append(text[end : match.start()])
         used.append(keys[int(match[1] or match[2])])
         end = match.end()
-    return _Pattern([*literals, text[end:]], used)
+    return Pattern((*literals, text[end:]), tuple(used))
 
 
 _TYPES = {
@@ -153,24 +175,17 @@ def _mark(key: Key, number: int, *, version_6: bool) -> Any:
     return f"FYKE{number:08}" if _TYPES[key] == "string" else _FIRST + number
 
 
-def _joined(table: Values, pattern: _Pattern, members: Places, rows: int) -> pa.StringArray:
-    pieces: list[Any] = []
-    indices = indices_of(members)
-    for literal, key in zip(pattern.literals, [*pattern.keys, None], strict=True):
-        pieces.append(pa.scalar(literal))
-        if key is not None:
-            text = table.text(key)
-            pieces.append(text if len(members) == rows else text.take(indices))
-    return pc.binary_join_element_wise(*pieces, pa.scalar(""))
-
-
-def _exact(batch: pa.RecordBatch, members: Places, series: Series | None) -> pa.StringArray:
+def _exact(values: Values, batch: pa.RecordBatch, members: Places, *, is_sorted: bool) -> pa.StringArray:
+    """Return the texts of rows. batch: these rows; members: their numbers."""
     rows = rows_of(batch)
-    if series is None:
+    if not is_sorted:
         return pa.array([json_text(event_of(row)) for row in rows], pa.string())
     found = []
-    for row, place in zip(rows, members.tolist(), strict=True):
-        skb, index = series.tracking[place].as_py(), series.index[place].as_py()
-        tracking = None if skb is None else {"skb": json.loads(skb), "idx": json.loads(index)}
+    has_skb = values.there[TRACKING_SKB]
+    for row, place in zip(rows, members, strict=True):
+        tracking = None
+        if has_skb[place]:
+            skb, index = (values.texts(key, place[None])[0].as_py() for key in (TRACKING_SKB, TRACKING_INDEX))
+            tracking = {"skb": json.loads(skb), "idx": json.loads(index)}
         found.append(json_text(event_in_series(row, tracking)))
     return pa.array(found, pa.string())

@@ -1,47 +1,40 @@
-"""What rows of sorted files have in Retis' JSON besides: their packet's first skb, and their place."""
+"""What rows of sorted files have in Retis' JSON besides: the packet's first skb, their place, brackets."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fyke.events.retis.arrays import bools_of, indices_of, valid
+from fyke.events.retis.arrays import indices_of, valid
 from fyke.events.retis.lines import Places
+from fyke.events.retis.values import TRACKING_INDEX, TRACKING_SKB, Coded, Values
+
+BEFORE, AFTER = ("around", "before"), ("around", "after")  # keys of what stands around an event
 
 
-@dataclass(frozen=True)
-class Series:
-    """What rows of sorted files need besides.
-
-    tracking: the text of Retis' section of the packet's first skb, null where there is none. index: the text
-    of the row's place in the series.
-    """
-
-    tracking: pa.StringArray
-    index: pa.StringArray
-
-
-def series_of(batch: pa.RecordBatch, begins: Places) -> Series:
-    """Return it for the rows of a batch. begins: where journeys begin; the first row does."""
+def add_series(values: Values, batch: pa.RecordBatch, begins: Places) -> None:
+    """Add these columns. begins: where journeys begin; the first row does."""
     rows = np.arange(batch.num_rows)
     journeys = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, batch.num_rows)))
-    tracking = batch.column("skb_tracking")
-    pieces = [
-        pc.struct_field(tracking, name).cast(pa.string()) for name in ("orig_head", "timestamp_ns", "skb")
+    columns = [
+        pc.struct_field(batch.column("skb_tracking"), name) for name in ("orig_head", "timestamp_ns", "skb")
     ]
-    names = ['{"orig_head":', ',"timestamp":', ',"skb":']
-    parts = [part for name, piece in zip(names, pieces, strict=True) for part in (pa.scalar(name), piece)]
-    own = pc.binary_join_element_wise(*parts, pa.scalar("}"), pa.scalar(""))  # null when one of them is
-    there = valid(own)
+    there = np.logical_and.reduce([valid(column) for column in columns])
     first = np.full(len(begins), -1)
     first[journeys[there][::-1]] = rows[there][::-1]
-    chosen = first[journeys]
-    skb = own.take(pc.if_else(bools_of(chosen >= 0), indices_of(chosen), pa.scalar(None, pa.int64())))
-    index = pc.coalesce(
-        pc.struct_field(batch.column("journey"), "index").cast(pa.int64()),
-        indices_of(rows - begins[journeys]),
-    )
-    return Series(skb, index.cast(pa.string()))
+    known = first >= 0  # journeys with a packet
+    pieces: list[pa.Scalar | pa.Array] = []
+    for name, column in zip(('{"orig_head":', ',"timestamp":', ',"skb":'), columns, strict=True):
+        pieces += [pa.scalar(name), column.take(indices_of(first[known])).cast(pa.string())]
+    skbs = pc.binary_join_element_wise(*pieces, pa.scalar("}"), pa.scalar(""))
+    codes = np.where(known, np.cumsum(known), 0)[journeys]
+    values.there[TRACKING_SKB] = codes > 0
+    values.set(TRACKING_SKB, Coded(codes, skbs))
+    index = pc.struct_field(batch.column("journey"), "index").cast(pa.int64())
+    values.set(TRACKING_INDEX, Coded.of(pc.coalesce(index, indices_of(rows - begins[journeys]))))
+    before, after = np.full(batch.num_rows, 2), np.full(batch.num_rows, 1)
+    before[begins] = 1
+    after[np.append(begins[1:], batch.num_rows) - 1] = 2
+    values.set(BEFORE, Coded(before, pa.array(["[", ","])))
+    values.set(AFTER, Coded(after, pa.array(["", "]\n"])))

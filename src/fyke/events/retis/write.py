@@ -13,7 +13,7 @@ from fyke.events.facts import Facts
 from fyke.events.output import Output
 from fyke.events.retis.arrays import flags_of, numbers_of
 from fyke.events.retis.events import event_of, json_text
-from fyke.events.retis.patterns import lines_of
+from fyke.events.retis.patterns import Learned, lines_of
 from fyke.events.retis.startup import startup_event
 from fyke.events.store import note_rows
 
@@ -39,6 +39,7 @@ class RetisWriter:
         self._sorted = facts.order == "journey"
         self._open: list[pa.RecordBatch] = []  # rows of the journey that may go on in the next batch
         self._journey_id: int | None = None
+        self._learned = Learned()
         self._output = Output(path, self._header, limit_bytes=limit_bytes)
 
     @property
@@ -136,7 +137,7 @@ class RetisWriter:
             return
         if not batch.num_rows:
             return
-        data, ends = lines_of(batch, begins)
+        data, ends = lines_of(batch, begins, self._learned)
         notes = note_rows(batch)
         counts = np.ones(batch.num_rows, np.int64) if notes is None else (~notes).astype(np.int64)
         if begins is not None:
@@ -146,7 +147,7 @@ class RetisWriter:
             fit = int(np.searchsorted(ends, start + self._output.room(), side="right"))
             following = max(fit, place + 1)
             end = int(ends[following - 1])
-            self._output.append(data[start:end].tobytes(), int(counts[place:following].sum()))
+            self._output.append(data[start:end], int(counts[place:following].sum()))
             place, start = following, end
 
 
