@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from fyke.capture.rulesets import Rulesets
 from fyke.events.escape import printable
 from fyke.kernel.netns import inside
 from fyke.kernel.nftables import Nftables, NftError
+from fyke.kernel.ruleset_reader import Reader, Unreadable
 from live.netns import Netns, ip
 from live.topology import nft, two_ns
 
@@ -278,6 +282,24 @@ def test_a_namespace_is_not_kept_alive() -> None:
             ip([f"netns add {pair.a.ns.name}"])
         assert found.rule(inode, table, rule) == "ip ttl 1 drop"
         assert found.rule(inode, table, 99) is None
+
+
+@pytest.mark.host_only
+def test_a_reader_that_dies_is_replaced() -> None:
+    with two_ns() as pair, nft(pair.a.ns, "table inet t { chain c { ip ttl 1 drop; }; }"):
+        reader, descriptor = Reader(), os.open(pair.a.ns.path, os.O_RDONLY)
+        try:
+            found = reader.read(descriptor, None)
+            assert found.texts == {next(iter(listed(pair.a.ns))): "ip ttl 1 drop"}
+            assert reader._process
+            os.kill(reader._process.pid, signal.SIGKILL)
+            with pytest.raises(Unreadable, match="library failed"):
+                reader.read(descriptor, None)
+            assert reader.read(descriptor, None) == found
+            assert reader.read(descriptor, found) == replace(found, texts=None)
+        finally:
+            os.close(descriptor)
+            reader.close()
 
 
 @pytest.mark.host_only
