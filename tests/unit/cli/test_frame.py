@@ -42,7 +42,7 @@ def test_commands_have_the_contract(name: str) -> None:
     ("word", "command"),
     [
         ("pri", "print"),
-        ("pri", "print"),
+        ("prof", "profile"),
         ("so", "sort"),
         ("sort", "sort"),
         ("col", "collect"),
