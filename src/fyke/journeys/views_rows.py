@@ -131,8 +131,8 @@ class Rows(Recorded):
             numbers = np.arange(first, first + len(batch), dtype=np.uint64)
             named[NUMBER] = pa.array(numbers)
             named[FLOW_NAME] = flows(batch) if with_flow else pa.nulls(len(batch), FLOW)
-            named[FILE] = pa.repeat(_text(self._shown), len(batch))
-            host = _text(self.source.facts.host)
+            named[FILE] = pa.repeat(_text(self._shown) if FILE in wanted else "", len(batch))
+            host = _text(self.source.facts.host) if HOST in wanted else ""
             named[HOST] = pa.repeat(host, len(batch)) if host else pa.nulls(len(batch), pa.string())
             if places is not None:
                 named["journey"] = places.journeys(first, len(batch))
