@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 import retis
 from cli_samples import CORPUS, FACTS, environment, fyke, rows, write
+from event_samples import batch_of, room_for
 
 from fyke.cli.main import main
 from fyke.cli.options import wants_color
@@ -163,19 +164,19 @@ def test_the_input_is_not_overwritten(tmp_path: Path, capfd: pytest.CaptureFixtu
 
 
 def test_the_files_of_a_split_set(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    batches = [rows(n, 1) for n in range(1, 60)]
-    write(tmp_path / "a", *batches, limit_bytes=40_000)
+    batches = [rows(n, 6) for n in range(1, 61, 6)]
+    write(tmp_path / "a", *batches, limit_bytes=room_for(3, batch_of(batches[0])))
     parts = len(list(tmp_path.iterdir()))
     assert parts > 1
     first = str(tmp_path / "a.0")
     assert main(["print", f"{first}.."]) == 0
     out, err = capfd.readouterr()
-    assert [int(line.split()[0]) for line in _lines(out)] == list(range(1, 60))
+    assert [int(line.split()[0]) for line in _lines(out)] == list(range(1, 61))
     assert re.findall(r"file id (\d+)", out) == [str(n) for n in range(parts)]
     assert err.count("\n") == 1
     assert f"a.{parts - 1} is the last file here, but not the end" in err  # no closing row was written
     assert main(["sort", f"{first}.."]) == 0
-    assert len(_lines(capfd.readouterr().out)) == 59
+    assert len(_lines(capfd.readouterr().out)) == 60
     assert main(["sort", f"{first}..", "-o", str(tmp_path / "a.1")]) == 2
     assert "is the file to be sorted" in capfd.readouterr().err
     assert main(["sort", f"{first}..", "-o", str(tmp_path / f"a.{parts}")]) == 2

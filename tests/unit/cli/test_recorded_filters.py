@@ -14,6 +14,7 @@ import cypcap
 import pyarrow as pa
 import pytest
 from cli_samples import CORPUS, environment, rows, write
+from event_samples import batch_of, room_for
 
 from fyke.cli.main import main
 from fyke.events.facts import Facts
@@ -162,7 +163,8 @@ def test_an_expression_from_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[
 def test_the_files_of_a_split_set(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = events_of(NAT / "events.json")
     packets = [{**row, "timestamp_ns": n} for n, row in enumerate(source * 6, 1)]
-    write(tmp_path / "a", *[[row] for row in packets], limit_bytes=40_000)
+    batches = [packets[n : n + 20] for n in range(0, len(packets), 20)]
+    write(tmp_path / "a", *batches, limit_bytes=room_for(3, batch_of(batches[0])))
     parts = len(list(tmp_path.iterdir()))
     assert parts > 2
     first = f"{tmp_path}/a.0.."

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cli_samples import CORPUS, FACTS, rows, write
+from event_samples import batch_of, room_for
 
 from fyke.cli.main import main
 from fyke.cli.stats_text import sparkline
@@ -65,7 +66,8 @@ def test_a_sorted_file_tells_its_series(tmp_path: Path, capfd: pytest.CaptureFix
 
 def test_files_of_a_set(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     batches = [rows(1 + 300 * i, 300) for i in range(6)]
-    write(tmp_path / "a.arrow", *batches, limit_bytes=24 << 10, compression="none")
+    limit = room_for(2, batch_of(batches[0]), compression="none")
+    write(tmp_path / "a.arrow", *batches, limit_bytes=limit, compression="none")
     count = len(list(tmp_path.iterdir()))
     assert count > 1
     shown = stats("--parts", "summary", f"{tmp_path / 'a.arrow'}..", capfd=capfd)

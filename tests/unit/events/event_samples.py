@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from fyke.events.column import Column
 from fyke.events.facts import Facts
 from fyke.events.schema import arrow_schema, sections
+from fyke.events.store import EventWriter
 
 FACTS = Facts(
     version="0.1.0",
@@ -25,6 +27,7 @@ FACTS = Facts(
     notes=("a note",),
 )
 
+_SLACK = 2000  # bytes: no two batches are of one size
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
 
@@ -59,6 +62,17 @@ def batch_of(rows: list[dict[str, Any]]) -> pa.RecordBatch:
 
 def packets(start: int, count: int) -> pa.RecordBatch:
     return batch_of([packet_row(n) for n in range(start, start + count)])
+
+
+def room_for(batches: int, batch: pa.RecordBatch, **settings: Any) -> int:
+    """Return the limit of split files that hold so many batches like this one, of however many columns.
+
+    In less, the writer cuts batches down to single rows, each of which costs as much as a few hundred.
+    """
+    with EventWriter(os.devnull, FACTS, **settings) as writer:
+        header = writer.bytes_written
+        writer.write(batch)
+        return header + batches * (writer.bytes_written - header) + _SLACK
 
 
 def _values(column: Column) -> st.SearchStrategy[Any]:

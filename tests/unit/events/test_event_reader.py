@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from event_samples import FACTS, batch_of, closing_row, packet_row, packets
+from event_samples import FACTS, batch_of, closing_row, packet_row, packets, room_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -328,7 +328,7 @@ def test_control_characters_of_a_file_do_not_reach_a_message(tmp_path: Path) -> 
 
 
 def _split_set(path: Path) -> list[str]:
-    with EventWriter(str(path), FACTS, limit_bytes=20_000) as writer:
+    with EventWriter(str(path), FACTS, limit_bytes=room_for(2, packets(0, 200))) as writer:
         for number in range(8):
             writer.write(packets(number * 200, 200))
         writer.write(batch_of([closing_row(9_000_000, 1600)]))

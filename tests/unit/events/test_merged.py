@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from event_samples import batch_of, room_for
 from test_captures import END, FRAME, interface, option, packet, section
 
 from fyke.cli.main import main
@@ -223,7 +224,7 @@ def test_columns_of_one_file_only(tmp_path: Path) -> None:
 
 def test_split_sets_are_merged_too(tmp_path: Path) -> None:
     rows = [[event(10 * n), event(10 * n + 1)] for n in range(6)]
-    recording(tmp_path / "a", *rows, limit_bytes=22_000)
+    recording(tmp_path / "a", *rows, limit_bytes=room_for(1, batch_of(rows[0])))
     assert (tmp_path / "a.1").exists()
     b = capture(tmp_path / "b", *(BOOT + 10 * n + 1 for n in range(6)))
     times = [time for time, _ in seen(str(tmp_path / "a.."), b)]

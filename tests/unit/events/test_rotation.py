@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from event_samples import FACTS, packets
+from event_samples import FACTS, packets, room_for
 
 from fyke.errors import UsageError
 from fyke.events.rotation import next_path, parse_size, split_number
@@ -58,7 +58,9 @@ def test_names_of_split_files() -> None:
     assert next_path("a/b.arrow") is None
 
 
-def _split_run(path: Path, batches: int, limit: int) -> EventWriter:
+def _split_run(path: Path, batches: int) -> EventWriter:
+    """Write a file for each batch."""
+    limit = room_for(1, packets(0, 100))
     with EventWriter(str(path), FACTS, limit_bytes=limit) as writer:
         for number in range(batches):
             writer.write(packets(100 * number, 100))
@@ -67,9 +69,9 @@ def _split_run(path: Path, batches: int, limit: int) -> EventWriter:
 
 def test_stale_files_of_an_earlier_run_are_removed_and_named(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = _split_run(out, 6, 26_000)
+    first = _split_run(out, 6)
     assert len(first.paths) > 3
-    second = _split_run(out, 1, 26_000)
+    second = _split_run(out, 1)
     assert second.paths == [f"{out}.0"]
     assert second.removed == first.paths[1:]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.0"]
@@ -77,11 +79,11 @@ def test_stale_files_of_an_earlier_run_are_removed_and_named(tmp_path: Path) -> 
 
 def test_only_our_own_files_are_removed(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    _split_run(out, 6, 26_000)
+    _split_run(out, 6)
     (tmp_path / "out.1").write_text("my notes")
     (tmp_path / "out.20240101").write_text("more notes")
     (tmp_path / "out.2").rename(tmp_path / "out.3")  # its facts say 2
-    removed = _split_run(out, 1, 26_000).removed
+    removed = _split_run(out, 1).removed
     assert "my notes" in (tmp_path / "out.1").read_text()
     assert (tmp_path / "out.20240101").exists()
     assert f"{out}.3" not in removed

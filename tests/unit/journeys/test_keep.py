@@ -170,14 +170,14 @@ def test_a_row_of_a_sorted_file_that_belongs_to_no_journey_stands_for_itself(tmp
 def test_a_split_set(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fyke.events.output.LEAST_LIMIT", 1)
     writer: Any = EventWriter if kind == "arrow" else RetisWriter
-    with writer(str(tmp_path / "a"), Facts(timestamp_ns=1), limit_bytes=9_000) as out:
-        for n in range(60):
-            rows = [event(n + 1, (n % 5, 9), cpu=CHOSEN if n == 59 else 0)]
+    with writer(str(tmp_path / "a"), Facts(timestamp_ns=1), limit_bytes=3_000) as out:
+        for n in range(20):
+            rows = [event(n + 1, (n % 5, 9), cpu=CHOSEN if n == 19 else 0)]
             out.write(batches([{**row, "kernel": {"symbol": "f" * 200}} for row in rows])[0])
     assert len(out.paths) > 2
     with open_events(f"{out.paths[0]}..") as source:
         got = [row["timestamp_ns"] for b in whole_journeys(source, chosen) for row in b.to_pylist()]
-        assert got == [n + 1 for n in range(60) if n % 5 == 59 % 5]
+        assert got == [n + 1 for n in range(20) if n % 5 == 19 % 5]
         assert [path for path, _ in source.files] == out.paths
 
 
