@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -79,13 +80,23 @@ def _values(column: Column) -> st.SearchStrategy[Any]:
     if column.type in ("string", "list<string>"):
         return _TEXT if column.type == "string" else st.lists(_TEXT, max_size=3)
     if column.type == "binary":
-        return st.binary(max_size=20)
+        return st.binary(max_size=40)
     if column.type == "bool":
         return st.booleans()
     bits = int(column.type.removeprefix("u").removeprefix("int"))
     if column.type.startswith("u"):
         return st.integers(0, 2**bits - 1)
     return st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+@cache
+def _sections() -> dict[str, st.SearchStrategy[Any]]:
+    """Return what the sections may hold. To make a strategy takes longer than to draw from it."""
+    return {
+        section.name: st.none()
+        | st.fixed_dictionaries({c.name: st.none() | _values(c) for c in section.columns})
+        for section in sections()
+    }
 
 
 @st.composite
@@ -98,6 +109,5 @@ def rows(draw: st.DrawFn, *, journeys: bool = False) -> dict[str, Any]:
     for section in sections():
         if section.name == "journey" and not journeys:
             continue
-        columns = {c.name: st.none() | _values(c) for c in section.columns}
-        row[section.name] = draw(st.none() | st.fixed_dictionaries(columns))
+        row[section.name] = draw(_sections()[section.name])
     return row | draw(tracked()) if draw(st.booleans()) else row

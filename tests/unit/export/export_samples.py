@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from event_samples import rows as any_row
 from hypothesis import strategies as st
 
-from fyke.events.column import Column
 from fyke.events.facts import Facts
 from fyke.events.reader import open_events
-from fyke.events.schema import arrow_schema, sections
+from fyke.events.schema import arrow_schema
 from fyke.events.store import EventWriter
 
 CORPUS = Path(__file__).parents[2] / "data" / "retis"
@@ -28,7 +28,6 @@ FACTS = Facts(
     hardware_name="x86_64",
     notes=("a note",),
 )
-_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
 
 def event(
@@ -60,27 +59,6 @@ def rows_of(path: str | Path) -> list[dict[str, Any]]:
         return [row for batch in source.batches() for row in batch.to_pylist()]
 
 
-def _values(column: Column) -> st.SearchStrategy[Any]:
-    if column.type in ("string", "list<string>"):
-        return _TEXT if column.type == "string" else st.lists(_TEXT, max_size=3)
-    if column.type == "binary":
-        return st.binary(max_size=40)
-    if column.type == "bool":
-        return st.booleans()
-    bits = int(column.type.removeprefix("u").removeprefix("int"))
-    if column.type.startswith("u"):
-        return st.integers(0, 2**bits - 1)
-    return st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-
-
-@st.composite
-def any_rows(draw: st.DrawFn) -> dict[str, Any]:
+def any_rows() -> st.SearchStrategy[dict[str, Any]]:
     """Any row the schema allows, with any section and any column of it null."""
-    row: dict[str, Any] = {
-        "timestamp_ns": draw(st.integers(0, 2**64 - 1)),
-        "cpu": draw(st.none() | st.integers(0, 2**32 - 1)),
-    }
-    for section in sections():
-        columns = {c.name: st.none() | _values(c) for c in section.columns}
-        row[section.name] = draw(st.none() | st.fixed_dictionaries(columns))
-    return row
+    return any_row(journeys=True)
