@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -201,6 +202,28 @@ def test_rotation(tmp_path: Path) -> None:
     printed = fyke("print", "--no-pager", f"{tmp_path}/out.arrow.0..")
     assert printed.stdout.count("proto ICMP (1) type 8") >= 6
     assert "removed" in done.stderr or stale.exists()
+
+
+@pytest.mark.host_only
+def test_a_collection_is_piped_to_what_reads_it(tmp_path: Path) -> None:
+    """The name of the machine comes with it."""
+    ready = tmp_path / "ready"
+    sql = "SELECT file, host, count(*) AS n FROM events WHERE symbol = 'skb:kfree_skb' GROUP BY ALL"
+    command = f"{sys.executable} -m fyke collect -o - --stop-after 5 -p skb:kfree_skb --ready-file {ready}"
+    with two_ns() as pair:
+        piped = subprocess.Popen(
+            ["sh", "-c", f'{command} | {sys.executable} -m fyke query "{sql}" - --format json'],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        end = time.monotonic() + 60
+        while not ready.exists() and piped.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+        send(pair)
+        stdout, stderr = piped.communicate(timeout=60)
+    assert json.loads(stdout) == [{"file": "/dev/stdin", "host": os.uname().nodename, "n": 5}]
+    assert "5 event(s) written" in stderr
 
 
 @pytest.mark.host_only
