@@ -6,13 +6,16 @@ from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 
 from fyke.errors import InputError
 from fyke.events.conform import conform, conformed_schema
 from fyke.events.escape import printable
 from fyke.events.facts import Facts
-from fyke.events.frames import RECORD_BATCH, SCHEMA, Damaged, Frame, Frames
+from fyke.events.filled import Arrays, is_plain
+from fyke.events.frames import RECORD_BATCH, SCHEMA, Damaged, Frame, Frames, Header
+from fyke.events.message import narrowed_message
 from fyke.events.recognise import ARROW
 from fyke.events.schema import ALWAYS, FACTS_KEY
 from fyke.events.store import count_events
@@ -45,6 +48,9 @@ class ArrowPart:
             raise self._unreadable(error) from error
         self.facts = self._facts()
         self._wanted = self._columns_wanted()
+        self._chosen = np.zeros(len(self._stored), np.bool_)
+        self._chosen[[place for place, _ in self._wanted]] = True
+        self._arrays = Arrays(self._stored) if all(is_plain(f.type) for f in self._stored) else None
         self._stored_message = bytes(self._stored.remove_metadata().serialize())
 
     @property
@@ -73,6 +79,17 @@ class ArrowPart:
             raise Damaged("a batch is garbled") from error
 
     def _read(self, frame: Frame) -> pa.RecordBatch:
+        header = Header.of(frame.data)
+        if self._arrays is not None and header is not None and header.codec is not None:
+            nodes = frame.nodes()
+            if len(nodes) == self._arrays.count:
+                plan = self._arrays.plan(nodes[:, 0] == nodes[:, 1], self._chosen)
+                if plan.arrays.any():
+                    data = narrowed_message(header.rows, header.codec, frame.data, plan)
+                    return pa.ipc.read_record_batch(pa.py_buffer(data), plan.schema)
+        return self._read_columns(frame)
+
+    def _read_columns(self, frame: Frame) -> pa.RecordBatch:
         nodes = frame.nodes().tolist()
         # Most sections of most collections are null throughout: not worth decompressing.
         included = [i for i, node in self._wanted if nodes[node][0] != nodes[node][1]]

@@ -20,6 +20,7 @@ MAX_METADATA = 64 << 20  # a schema with its facts; a batch of 100 columns takes
 MAX_BODY = 2 << 30  # of one batch, compressed or not: our writer makes 256 MiB at most
 SCHEMA, RECORD_BATCH = 1, 3  # union MessageHeader in Message.fbs (Schema, DictionaryBatch, RecordBatch ...)
 _CONTINUATION = 0xFFFFFFFF
+_METADATA_V5 = 4  # enum MetadataVersion
 
 Pairs = npt.NDArray[np.int64]  # of two columns
 _NONE = np.zeros((0, 2), np.int64)
@@ -40,6 +41,27 @@ class Frame:
     def nodes(self) -> Pairs:
         """Return length and nulls of each array of a batch: a column's own, then those of its children."""
         return _nodes(_Table.root(memoryview(self.data)[8:]).table(2))
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a batch's message says beside its arrays. codec: as in Schema.fbs, None of one not compressed."""
+
+    rows: int
+    codec: int | None
+
+    @classmethod
+    def of(cls, message: bytes) -> Header | None:
+        """Return it; None for one of another version, compressed in another way, or garbled."""
+        try:
+            root = _Table.root(memoryview(message)[8:])
+            batch = root.table(2)
+            compression = batch.table(3) if batch.has(3) else None
+            if root.scalar(0, "<h") != _METADATA_V5 or (compression and compression.scalar(1, "<b")):
+                return None
+            return cls(batch.scalar(0, "<q"), compression.scalar(0, "<b") if compression else None)
+        except (struct.error, IndexError, OverflowError):
+            return None
 
 
 class Frames:

@@ -1,21 +1,24 @@
-"""Record batch messages of an Arrow IPC stream whose null columns cost nothing to write.
+"""Record batch messages of an Arrow IPC stream in which nulls cost nothing, written or read.
 
-pyarrow compresses a null column's zeros, and most columns of most collections are null throughout. Here only
-the others go through it; the bytes of null columns are made once and put between them. Format: Arrow Columnar
-Format, "Serialization and Interprocess Communication"; Message.fbs and Schema.fbs in FlatBuffers.
+pyarrow compresses a null column's zeros, and most columns of most collections are null throughout, as are
+members of sections. Here only the others go through it, both ways; the bytes of what is null are made once
+and put between them. Format: Arrow Columnar Format, "Serialization and Interprocess Communication";
+Message.fbs and Schema.fbs in FlatBuffers.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import itertools
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
+from fyke.events.filled import Arrays, Mask, Plan, is_plain
 from fyke.events.frames import Pairs, parts
 
 if TYPE_CHECKING:
@@ -33,27 +36,31 @@ class Encoder:
     def __init__(self, schema: pa.Schema, codec: Any) -> None:
         self._schema = schema
         self._codec = codec
-        self._all = tuple(range(len(schema)))
-        self._apart = codec is not None and all(_is_plain(field.type) for field in schema)
-        self._buffers = [_buffer_counts(field.type) for field in schema] if self._apart else []
-        self._streams: dict[tuple[int, ...], _Stream] = {}
-        self._nulls: dict[int, list[_Column]] = {}
+        apart = codec is not None and all(is_plain(field.type) for field in schema)
+        self._arrays = Arrays(schema) if apart else None
+        self._streams: dict[pa.Schema, _Stream] = {}
+        self._nulls: dict[int, _Body] = {}
 
     def frame(self, batch: pa.RecordBatch) -> bytes:
         """Return the message of a batch, with its prefix."""
-        rows = len(batch)
-        filled = tuple(i for i in self._all if batch.column(i).null_count < rows)
-        if not self._apart or not filled or len(filled) == len(self._all):
-            return self._encoded(self._all, batch)
-        columns = [column.cut(rows) for column in self._null_columns(-(-rows // _ROWS) * _ROWS)]
-        message = self._encoded(filled, batch.select(list(filled)))
-        own = _columns(message, [self._buffers[i] for i in filled])
-        for place, column in zip(filled, own, strict=True):
-            columns[place] = column
-        return _message(rows, columns, _CODECS[self._codec.name])
+        nulls = None if self._arrays is None else self._arrays.nulls_of(batch)
+        if self._arrays is None or nulls is None or nulls.all() or not nulls.any():
+            return self._encoded(batch)
+        plan = self._arrays.plan(nulls)
+        own = _Body.of(self._encoded(plan.narrowed(batch)))
+        none = self._null_body(-(-len(batch) // _ROWS) * _ROWS)
+        nodes = np.minimum(none.nodes, len(batch))
+        nodes[plan.arrays] = own.nodes
+        buffers = none.buffers.copy()
+        buffers[plan.buffers] = own.buffers
+        lengths = none.ends - none.buffers[:, 0]
+        lengths[plan.buffers] = own.ends - own.buffers[:, 0]
+        buffers[:, 0] = np.cumsum(lengths) - lengths
+        pieces = [source.body[start:end] for source, start, end in _runs(plan.buffers, none, own)]
+        return _message(len(batch), nodes, buffers, pieces, _CODECS[self._codec.name])
 
-    def _null_columns(self, rows: int) -> list[_Column]:
-        """Return all columns of so many rows as they are where they are null."""
+    def _null_body(self, rows: int) -> _Body:
+        """Return all arrays of so many rows as they are where they are null."""
         import pyarrow as pa
 
         if rows not in self._nulls:
@@ -61,15 +68,29 @@ class Encoder:
                 self._nulls.clear()
             schema = pa.schema([field.with_nullable(True) for field in self._schema])
             batch = pa.RecordBatch.from_arrays([pa.nulls(rows, f.type) for f in schema], schema=schema)
-            self._nulls[rows] = _columns(_Stream(schema, self._codec).encoded(batch), self._buffers)
+            self._nulls[rows] = _Body.of(_Stream(schema, self._codec).encoded(batch))
         return self._nulls[rows]
 
-    def _encoded(self, which: tuple[int, ...], batch: pa.RecordBatch) -> bytes:
-        if which not in self._streams:
+    def _encoded(self, batch: pa.RecordBatch) -> bytes:
+        if batch.schema not in self._streams:
             if len(self._streams) >= _KEPT:
                 self._streams.clear()
-            self._streams[which] = _Stream(batch.schema, self._codec)
-        return self._streams[which].encoded(batch)
+            self._streams[batch.schema] = _Stream(batch.schema, self._codec)
+        return self._streams[batch.schema].encoded(batch)
+
+
+def narrowed_message(rows: int, codec: int, message: bytes, plan: Plan) -> bytes:
+    """Return the message of some arrays of a batch: of a sound `message` that is compressed."""
+    nodes, buffers, body = parts(message)
+    found = buffers[plan.buffers]
+    starts, lengths = found[:, 0], (found[:, 1] + 7) & ~7
+    cuts = np.flatnonzero(starts[1:] != (starts + lengths)[:-1]) + 1
+    pieces = []
+    for first, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(starts)], strict=True):
+        start, end = int(starts[first]), int(starts[last - 1] + lengths[last - 1])
+        pieces += [body[start:end], memoryview(bytes(max(0, end - len(body))))]
+    moved = np.stack((np.cumsum(lengths) - lengths, found[:, 1]), axis=1)
+    return _message(rows, nodes[plan.arrays], moved, pieces, codec)
 
 
 class _Stream:
@@ -112,47 +133,39 @@ class _Sink(io.RawIOBase):
 
 
 @dataclass(frozen=True, eq=False)
-class _Column:
-    """A column of a message. nodes: length and nulls of its arrays. buffers: offset in `body` and size."""
+class _Body:
+    """What a message of ours holds. nodes: length and nulls of each array. buffers: offset and size of each.
+
+    ends: where in the body what belongs to each buffer ends.
+    """
 
     nodes: Pairs
     buffers: Pairs
+    ends: npt.NDArray[np.int64]
     body: memoryview
 
-    def cut(self, rows: int) -> _Column:
-        """Return the first rows of a column that is null, and so has no lists."""
-        return _Column(np.minimum(self.nodes, rows), self.buffers, self.body)
-
-    def moved(self, offset: int) -> Pairs:
-        """Return offset and size of its buffers in a body in which it stands at an offset."""
-        moved = self.buffers.copy()
-        moved[:, 0] += offset
-        return moved
+    @classmethod
+    def of(cls, message: bytes) -> _Body:
+        """Take a message apart."""
+        nodes, buffers, body = parts(message)
+        return cls(nodes, buffers, np.append(buffers[1:, 0], len(body)), body)
 
 
-def _columns(message: bytes, counts: list[list[int]]) -> list[_Column]:
-    """Take apart the message of a batch. counts: `_buffer_counts` of each of its columns."""
-    nodes, buffers, body = parts(message)
-    found = []
-    node = buffer = 0
-    for own in counts:
-        node_end, buffer_end = node + len(own), buffer + sum(own)
-        start = int(buffers[buffer, 0])
-        end = int(buffers[buffer_end, 0]) if buffer_end < len(buffers) else len(body)
-        column = _Column(nodes[node:node_end], buffers[buffer:buffer_end], body[start:end])
-        found.append(dataclasses.replace(column, buffers=column.moved(-start)))
-        node, buffer = node_end, buffer_end
-    return found
+def _runs(filled: Mask, none: _Body, own: _Body) -> Iterator[tuple[_Body, int, int]]:
+    """Yield where the buffers of a message are, in parts: in which body, from where to where."""
+    cuts = [0, *(np.flatnonzero(np.diff(filled)) + 1).tolist(), len(filled)]
+    before = np.concatenate(([0], np.cumsum(filled))).tolist()  # filled ones before each
+    for first, last in itertools.pairwise(cuts):
+        if filled[first]:
+            yield own, int(own.buffers[before[first], 0]), int(own.ends[before[last] - 1])
+        else:
+            yield none, int(none.buffers[first, 0]), int(none.ends[last - 1])
 
 
-def _message(rows: int, columns: list[_Column], codec: int) -> bytes:
-    """Put columns together to a message."""
-    nodes = np.concatenate([column.nodes for column in columns])
-    starts = [0, *itertools.accumulate(len(column.body) for column in columns)]
-    buffers = np.concatenate([column.moved(start) for column, start in zip(columns, starts, strict=False)])
-    metadata = _metadata(rows, nodes, buffers, starts[-1], codec)
+def _message(rows: int, nodes: Pairs, buffers: Pairs, pieces: list[memoryview], codec: int) -> bytes:
+    metadata = _metadata(rows, nodes, buffers, sum(map(len, pieces)), codec)
     prefix = struct.pack("<Ii", 0xFFFFFFFF, len(metadata))
-    return b"".join((prefix, metadata, *(column.body for column in columns)))
+    return b"".join((prefix, metadata, *pieces))
 
 
 def _metadata(rows: int, nodes: Pairs, buffers: Pairs, body: int, codec: int) -> bytes:
@@ -179,24 +192,3 @@ def _metadata(rows: int, nodes: Pairs, buffers: Pairs, body: int, codec: int) ->
             buffers.astype("<i8").tobytes(),
         )
     )
-
-
-def _buffer_counts(kind: pa.DataType) -> list[int]:
-    """Return how many buffers each array of a column has: its own, and those of its children."""
-    from pyarrow import types as t
-
-    if t.is_struct(kind) or t.is_list(kind):
-        counts = [1 if t.is_struct(kind) else 2]
-        for i in range(kind.num_fields):
-            counts += _buffer_counts(kind.field(i).type)
-        return counts
-    return [3 if t.is_string(kind) or t.is_binary(kind) else 2]
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    """Say whether a type is of those that `_buffer_counts` knows."""
-    from pyarrow import types as t
-
-    if t.is_struct(kind) or t.is_list(kind):
-        return all(_is_plain(kind.field(i).type) for i in range(kind.num_fields))
-    return any(is_it(kind) for is_it in (t.is_integer, t.is_boolean, t.is_string, t.is_binary))

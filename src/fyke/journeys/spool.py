@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from fyke.errors import InputError
 from fyke.events.nulls import nulls
+from fyke.journeys.take import taken
 
 # Held in memory up to this size; beyond it, compressing to a file costs less than new memory does.
 MEMORY_BYTES = 64 << 20
@@ -64,7 +65,7 @@ class Spool:
             fetched += high - low
         self._forget(counts)
         places = pa.array(rows + shift[owner])
-        columns = [self._column([p.column(i) for p in pieces], places) for i in range(len(self.schema))]
+        columns = [taken([p.column(i) for p in pieces], places) for i in range(len(self.schema))]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def close(self) -> None:
@@ -79,13 +80,6 @@ class Spool:
             self._left[number] -= count
             if not self._left[number]:
                 self._drop(number)
-
-    @staticmethod
-    def _column(pieces: list[pa.Array], places: pa.Array) -> pa.Array:
-        # Most sections of most collections are empty: don't copy nulls.
-        if all(piece.null_count == len(piece) for piece in pieces):
-            return nulls(len(places), pieces[0].type)
-        return pa.concat_arrays(pieces).take(places)
 
     def _expect(self, length: int) -> None:
         self._starts.append(self.rows + length)

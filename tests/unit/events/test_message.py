@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
-from event_samples import batch_of, packet_row
+from event_samples import batch_of, packet_row, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fyke.events.message import Encoder
+from fyke.events.conform import conform
+from fyke.events.filled import Arrays
+from fyke.events.frames import Header
+from fyke.events.message import Encoder, narrowed_message
 from fyke.events.schema import arrow_schema
 
 # pyarrow's messages are what it makes them; null columns are put between others in those of the two codecs.
@@ -37,10 +41,10 @@ def written(schema: pa.Schema, codec: str | None, batches: list[pa.RecordBatch])
 def test_any_sections(codec: str | None, wanted: list[tuple[int, set[str], bool]]) -> None:
     batches = []
     for count, absent, some in wanted:
-        rows: list[dict[str, Any]] = [packet_row(n) for n in range(count)]
-        for row in rows[: count // 2 if some else count]:
+        made: list[dict[str, Any]] = [packet_row(n) for n in range(count)]
+        for row in made[: count // 2 if some else count]:
             row.update(dict.fromkeys(absent))
-        batches.append(batch_of(rows))
+        batches.append(batch_of(made))
     assert written(arrow_schema(), codec, batches) == batches
 
 
@@ -72,12 +76,48 @@ def test_columns_of_other_types(kind: pa.DataType) -> None:
     assert written(schema, "zstd", [batch]) == [batch]
 
 
-def test_null_columns_are_not_written_through_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_null_is_not_written_through_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder(arrow_schema(), pa.Codec("zstd"))
-    widths: list[int] = []
+    names: list[dict[str, list[str]]] = []
     real = Encoder._encoded
-    monkeypatch.setattr(
-        Encoder, "_encoded", lambda self, which, batch: widths.append(len(which)) or real(self, which, batch)
-    )
-    encoder.frame(batch_of([packet_row(1)]))
-    assert widths == [9]
+
+    def encoded(self: Encoder, batch: pa.RecordBatch) -> bytes:
+        names.append({f.name: [f.type.field(i).name for i in range(f.type.num_fields)] for f in batch.schema})
+        return real(self, batch)
+
+    monkeypatch.setattr(Encoder, "_encoded", encoded)
+    row = packet_row(1)
+    encoder.frame(batch_of([row]))
+    sections = {name: values if isinstance(values, dict) else {} for name, values in row.items()}
+    expected = {name: {c for c, value in s.items() if value is not None} for name, s in sections.items()}
+    assert [{name: set(columns) for name, columns in found.items()} for found in names] == [expected]
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+@given(
+    st.lists(rows(journeys=True), min_size=1, max_size=5),
+    st.sets(st.sampled_from(arrow_schema().names)),
+    st.booleans(),
+)
+@settings(max_examples=15, deadline=None)
+def test_some_columns_are_read(
+    codec: str, table: list[dict[str, Any]], wanted: set[str], without_nulls: bool
+) -> None:
+    schema = arrow_schema()
+    batch = batch_of(table)
+    message = Encoder(schema, pa.Codec(codec)).frame(batch)
+    header = Header.of(message)
+    assert header is not None
+    assert header.codec is not None
+    assert header.rows == len(batch)
+    wanted |= {"timestamp_ns"}
+    arrays = Arrays(schema)
+    chosen = np.array([name in wanted for name in schema.names])
+    nulls = arrays.nulls_of(batch) if without_nulls else np.zeros(arrays.count, np.bool_)
+    plan = arrays.plan(nulls, chosen)
+    data = narrowed_message(header.rows, header.codec, message, plan)
+    found = pa.ipc.read_record_batch(pa.py_buffer(data), plan.schema)
+    found.validate(full=True)
+    assert set(found.schema.names) <= wanted
+    names = [name for name in schema.names if name in wanted]
+    assert conform(found, schema).select(names) == batch.select(names)
