@@ -195,6 +195,7 @@ def test_each_kind_of_rule_is_as_nft_lists_it() -> None:
     assert sum(len(text) > 4096 for text in theirs.values()) == 1
 
 
+@pytest.mark.host_only
 def test_a_few_rules_in_two_namespaces() -> None:
     rules = """table inet t {{ chain c {{ type filter hook input priority 0;
         iif {} drop comment "no way"; udp dport {{ 5, 6 }} counter accept; }}; }}"""
@@ -208,6 +209,7 @@ def test_a_few_rules_in_two_namespaces() -> None:
             assert f'iif "{host.dev}" drop comment "no way"' in theirs.values()
 
 
+@pytest.mark.host_only
 def test_odd_comments_and_prefixes_mislead_nobody(tmp_path: Path) -> None:
     forged = 'x" # handle 3\n\t\taccept # handle 4\n\t}\n\n\tchain c { # handle 1\n\t\tdrop comment "'
     file = tmp_path / "rule.json"
@@ -254,6 +256,7 @@ def test_rules_that_come_and_go() -> None:
         assert found.rule(ns.inode, table, third) == "ip ttl 3 accept"
 
 
+@pytest.mark.host_only
 def test_a_rule_that_is_gone_before_it_is_asked_for() -> None:
     with two_ns() as pair, nft(pair.a.ns, "table inet t { chain c { }; }"), rulesets() as found:
         ns = pair.a.ns

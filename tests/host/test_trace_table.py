@@ -171,6 +171,7 @@ def test_without_an_owner_another_process_waits_for_the_end() -> None:
         eventually(lambda: ruleset(pair.a.ns) == before)
 
 
+@pytest.mark.host_only
 def test_when_that_is_killed_too_the_next_one_cleans_up() -> None:
     with two_ns() as pair, nft(pair.a.ns, USERS):
         before, inode = ruleset(pair.a.ns), pair.a.ns.inode
@@ -187,6 +188,7 @@ def test_when_that_is_killed_too_the_next_one_cleans_up() -> None:
         assert ruleset(pair.a.ns) == before
 
 
+@pytest.mark.host_only
 @pytest.mark.parametrize(
     ("family", "hook", "chains"),
     [
@@ -213,6 +215,7 @@ def test_families_that_are_used(family: str, hook: str, chains: list[str]) -> No
         assert ruleset(ns) == before
 
 
+@pytest.mark.host_only
 def test_another_one_is_no_use_of_a_family() -> None:
     with two_ns() as pair:
         ns = pair.a.ns
