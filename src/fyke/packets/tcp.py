@@ -64,7 +64,7 @@ def dissect(c: Cursor) -> int:
 
 def _options(data: bytes, at: int, end: int) -> str:
     """The options in `data[at:end]`. A length below two counts as two; a value ends where the options do."""
-    if end - at == 12 and data.startswith(_USUAL, at):
+    if end - at == 12 and data[at : at + 4] == _USUAL:
         val, ecr = _TWO_WORDS.unpack_from(data, at + 4)
         return f"nop,nop,TS val {val} ecr {ecr}"
     found: list[str] = []
