@@ -26,11 +26,14 @@ class ManyRows(Recorded):
     """
 
     def __init__(self, paths: Sequence[str], choose: Choose | None = None) -> None:
+        from fyke.journeys.views_places import places_file  # one recording may not need it
+
         super().__init__()
         self._parts: list[Rows] = []
+        self._places = places_file()
         try:
             for path in paths:
-                self._parts.append(Rows(path, choose))
+                self._parts.append(Rows(path, choose, self._places))
         except BaseException:
             self.close()
             raise
@@ -65,6 +68,7 @@ class ManyRows(Recorded):
         """Free what is on disk."""
         for part in self._parts:
             part.close()
+        self._places.close()
 
 
 def _behind(batch: pa.RecordBatch, number: int, journey: int) -> pa.RecordBatch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
@@ -19,17 +21,26 @@ _NO_JOURNEY = np.uint64(2**64 - 1)  # the id of a row that is a note
 _PLACE = np.dtype([("id", "<u8"), ("index", "<u4"), ("clone", "<u4"), ("lost", "<u8")])
 
 
-class Places:
-    """The journey column of rows by number. Memory is bounded: it is a file, mapped.
+def places_file() -> IO[bytes]:
+    """Return a file without a name for `Places`."""
+    return tempfile.TemporaryFile(dir=spool_folder())
 
-    batches: the rows, with what sort.sql looks at (fyke.journeys.sort.COLUMNS) at least. Raises RunError on
-    a full disk.
+
+class Places:
+    """The journey column of rows by number. Memory is bounded: it is a file.
+
+    batches: the rows, with what sort.sql looks at (fyke.journeys.sort.COLUMNS) at least. file: to be written
+    to behind what it holds, and left open: many recordings would need as many files. Raises RunError on a
+    full disk.
     """
 
-    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
+    def __init__(self, batches: Iterable[pa.RecordBatch], file: IO[bytes] | None = None) -> None:
         self._rows = 0
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=spool_folder())  # noqa: SIM115  (see close)
-        self._places: npt.NDArray[Any] = np.empty(0, _PLACE)
+        self._own = file is None
+        self._file = places_file() if file is None else file
+        # Where a mapping may begin.
+        size, unit = os.fstat(self._file.fileno()).st_size, mmap.ALLOCATIONGRANULARITY
+        self._start = (size + unit - 1) // unit * unit
         try:
             self._find(batches)
         except OSError as error:
@@ -40,7 +51,9 @@ class Places:
 
     def journeys(self, first: int, count: int) -> pa.StructArray:
         """Return the journey column of `count` rows from number `first` on; null for notes."""
-        places = self._places[first : first + count]
+        size = _PLACE.itemsize
+        data = os.pread(self._file.fileno(), count * size, self._start + first * size)
+        places = np.frombuffer(data, _PLACE)
         kind = section_type(JOURNEY)
         fields = [kind.field(i) for i in range(kind.num_fields)]
         children = [pa.array(np.ascontiguousarray(places[f.name])).cast(f.type) for f in fields]
@@ -49,25 +62,27 @@ class Places:
 
     def close(self) -> None:
         """Free the disk."""
-        self._places = np.empty(0, _PLACE)
-        self._file.close()
+        if self._own:
+            self._file.close()
 
     def _find(self, batches: Iterable[pa.RecordBatch]) -> None:
         whole = arrow_schema()
         schema = pa.schema([("row", pa.int64()), ("chosen", pa.bool_()), *(whole.field(n) for n in COLUMNS)])
+        mapped: npt.NDArray[Any] | None = None
         for placed in places(self._read(batches, schema), schema):
-            if not len(self._places):
+            if mapped is None:
                 # There is none before all rows were read.
-                self._file.truncate(self._rows * _PLACE.itemsize)
-                self._places = np.memmap(self._file, _PLACE, "r+", shape=(self._rows,))
-            self._store(placed)
+                # Not a hole: writing to one through a mapping ends the process when the disk is full.
+                os.posix_fallocate(self._file.fileno(), self._start, self._rows * _PLACE.itemsize)
+                mapped = np.memmap(self._file, _PLACE, "r+", self._start, (self._rows,))
+            self._store(placed, mapped)
 
-    def _store(self, placed: pa.RecordBatch) -> None:
+    def _store(self, placed: pa.RecordBatch, mapped: npt.NDArray[Any]) -> None:
         values = np.empty(len(placed), _PLACE)
         values["id"] = placed.column("id").fill_null(int(_NO_JOURNEY)).to_numpy()
         for name in ("index", "clone", "lost"):
             values[name] = placed.column(name).to_numpy()
-        self._places[placed.column("row").to_numpy()] = values
+        mapped[placed.column("row").to_numpy()] = values
 
     def _read(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         for batch in batches:

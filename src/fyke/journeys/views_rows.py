@@ -88,11 +88,15 @@ class Rows(Recorded):
     path: as `open_events` takes it. What can't be read twice, a pipe, is copied to a temporary file first.
     choose: which rows there are; None for all. Whatever comes later, the rows are those of the first reading
     (files grow).
+    places_file: see `Places`; one of its own without it.
     source: of the first reading, or of one that goes on: its files, facts and warnings.
     """
 
-    def __init__(self, path: str | None, choose: Choose | None = None) -> None:
+    def __init__(
+        self, path: str | None, choose: Choose | None = None, places_file: IO[bytes] | None = None
+    ) -> None:
         super().__init__()
+        self._places_file = places_file
         self._path = default_input() if path is None else named(path)
         self._copy: IO[bytes] | None = None
         self._shown = self._path
@@ -145,7 +149,7 @@ class Rows(Recorded):
             from fyke.journeys.sort import COLUMNS  # not everything here needs it
             from fyke.journeys.views_places import Places
 
-            self._places = Places(batch for _, batch in self.numbered(COLUMNS))
+            self._places = Places((batch for _, batch in self.numbered(COLUMNS)), self._places_file)
         return self._places
 
     def close(self) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import dataclasses
 import hashlib
+import os
 import re
+import resource
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -286,6 +288,18 @@ def test_several_recordings_are_one_table(tmp_path: Path, of_file: Callable[[Pat
         for view, right in wanted.items():
             found = opened.table(f"SELECT * FROM {view}").to_pylist()
             assert sorted(found, key=repr) == sorted(right, key=repr)
+
+
+def test_recordings_may_be_more_than_files_can_be_open(tmp_path: Path) -> None:
+    paths = [str(record(tmp_path / f"{n:02}.arrow", MADE[:4])) for n in range(40)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Views(recorded_rows(paths)) as opened:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, hard))
+        try:
+            rows = opened.table("SELECT file, count(*) AS n FROM journeys GROUP BY file ORDER BY file")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert rows.to_pylist() == [{"file": path, "n": 2} for path in paths]
 
 
 def test_connections_name_the_recordings_that_saw_them(tmp_path: Path) -> None:
