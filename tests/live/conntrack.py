@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from live.monitor import Monitor, monitor
 from live.netns import Netns
 
 Row = dict[str, Any]
+_NFNLGRP_CONNTRACK_DESTROY = 3  # include/uapi/linux/netfilter/nfnetlink.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,39 @@ def connections(ns: Netns) -> dict[Way, Connection]:
     return {connection.orig: connection for connection in found}
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What became of a connection. event: created or destroyed."""
+
+    event: str
+    orig: Way
+    reply: Way
+
+
+class Events:
+    """`conntrack -E`, running."""
+
+    def __init__(self, running: Monitor) -> None:
+        self._running = running
+
+    def events(self, at_least: int) -> list[Event]:
+        """Return all events so far, in order, once no more come; wait for that many."""
+        return [_event(line) for line in self._running.lines(at_least)]
+
+
+@contextmanager
+def conntrack_events(ns: Netns) -> Iterator[Events]:
+    """Watch the connections of a namespace."""
+    options = ("-e", "NEW,DESTROY", "-o", "extended")
+    with monitor(ns, "conntrack", "-E", *options, group=_NFNLGRP_CONNTRACK_DESTROY) as running:
+        yield Events(running)
+
+
+def event(row: Row) -> Event:
+    """Return what a row says of a connection."""
+    return Event(row["ct_event"]["event"], way(row["ct"], "orig"), way(row["ct"], "reply"))
+
+
 def way(ct: Row, name: str) -> Way:
     """Return a direction of a connection as an event has it. name: orig, reply."""
     keys = ("icmp_type", "icmp_code", "icmp_id") if ct["protocol"] in (1, 58) else ("sport", "dport")
@@ -49,14 +86,27 @@ def way(ct: Row, name: str) -> Way:
     return Way(ct[f"{name}_src"], ct[f"{name}_dst"], ct["protocol"], ports)
 
 
+def _event(line: str) -> Event:
+    """Read `    [NEW] ipv4 2 udp 17 30 src=.. dst=.. sport=.. dport=.. [UNREPLIED] src=.. ..`."""
+    words = line.replace("[NEW]", "created").replace("[DESTROY]", "destroyed").split()
+    first, second = _ways(words)
+    protocol = int(words[4])
+    return Event(words[0], _way(first, protocol), _way(second, protocol))
+
+
+def _ways(words: list[str]) -> list[dict[str, str]]:
+    """Return the `name=value` words of each direction."""
+    begins = [n for n, word in enumerate(words) if word.startswith("src=")]
+    parts = words[begins[0] : begins[1]], words[begins[1] :]
+    return [dict(word.split("=", 1) for word in part if "=" in word) for part in parts]
+
+
 def _connection(line: str) -> Connection:
     """Read `ipv4 2 tcp 6 119 TIME_WAIT src=.. dst=.. sport=.. dport=.. src=.. .. [ASSURED] mark=0 use=1`."""
     words = line.split()
-    begins = [n for n, word in enumerate(words) if word.startswith("src=")]
     protocol = int(words[3])
-    ways = (words[begins[0] : begins[1]], words[begins[1] :])
-    orig, reply = (dict(word.split("=", 1) for word in part if "=" in word) for part in ways)
-    state = words[5] if begins[0] == 6 else ""
+    orig, reply = _ways(words)
+    state = "" if words[5].startswith("src=") else words[5]
     return Connection(
         _way(orig, protocol),
         _way(reply, protocol),

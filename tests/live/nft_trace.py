@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from live.monitor import Monitor, monitor
 from live.netns import Netns
 
-_SECONDS = 60
-# include/uapi/linux/netfilter/nfnetlink.h, netlink.h: a group in the mask of /proc/net/netlink; the protocol
-_NFNLGRP_NFTRACE, _NETLINK_NETFILTER = 9, 12
+_NFNLGRP_NFTRACE = 9  # include/uapi/linux/netfilter/nfnetlink.h
 # `trace id 1f ip t c rule ip ttl 1 jump s # handle 4 (verdict jump s)`, `.. verdict return`, `.. policy drop`
 _LINE = re.compile(
     r"trace id \w+ (?P<family>\w+) (?P<table>\S+) (?P<chain>\S+) "
@@ -37,56 +32,26 @@ class Verdict:
     policy: bool
 
 
-class Monitor:
+class Verdicts:
     """`nft monitor trace`, running."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self._lines: list[str] = []
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout
-        for line in self._process.stdout:
-            self._lines.append(line.decode())
-
-    def listening(self) -> bool:
-        """Say whether it hears of what happens from now on."""
-        rows = Path(f"/proc/{self._process.pid}/net/netlink").read_text().splitlines()[1:]
-        columns = [row.split() for row in rows]
-        return any(
-            int(c[1]) == _NETLINK_NETFILTER and int(c[3], 16) >> (_NFNLGRP_NFTRACE - 1) & 1 for c in columns
-        )
+    def __init__(self, running: Monitor) -> None:
+        self._running = running
 
     def settle(self, seconds: float = 0.5) -> None:
         """Wait until it has nothing more to say for so long."""
-        before = -1
-        while len(self._lines) != before:
-            before = len(self._lines)
-            time.sleep(seconds)
+        self._running.settle(seconds)
 
     def verdicts(self) -> list[Verdict]:
         """Return all verdicts so far, in order, once no more come."""
-        self.settle()
-        return [found for line in self._lines if (found := _verdict(line))]
+        return [found for line in self._running.lines() if (found := _verdict(line))]
 
 
 @contextmanager
-def nft_trace(ns: Netns) -> Iterator[Monitor]:
+def nft_trace(ns: Netns) -> Iterator[Verdicts]:
     """Watch the verdicts of a namespace, whose rules must be there already."""
-    process = ns.popen("stdbuf", "-oL", "nft", "-a", "monitor", "trace")
-    monitor = Monitor(process)
-    try:
-        end = time.monotonic() + _SECONDS
-        while not monitor.listening():
-            if time.monotonic() > end or process.poll() is not None:
-                raise RuntimeError("nft monitor trace doesn't begin")
-            time.sleep(0.05)
-        yield monitor
-    finally:
-        process.kill()
-        process.communicate()
+    with monitor(ns, "nft", "-a", "monitor", "trace", group=_NFNLGRP_NFTRACE) as running:
+        yield Verdicts(running)
 
 
 def _verdict(line: str) -> Verdict | None:

@@ -116,21 +116,24 @@ def record(
     traffic: Callable[[], object],
     planned: Plan | None = None,
     without: tuple[str, ...] = (),
+    enough: Callable[[dict[str, int]], bool] = lambda _hits: True,
     **options: Any,
 ) -> Recording:
     """Collect while some traffic runs, by a plan or by options of fyke.capture.plan.Options.
 
+    enough: says, by hits per symbol, whether what goes on after the traffic has come; asked for a minute.
     without: features to do without, though this kernel has them.
     """
     here = kernel_without(*without) if without else kernel()
     planned = planned or plan(here, **options)
     with Session(planned, here) as session:
         traffic()
+        symbols = [probe.symbol for probe in planned.probes]
+        _wait(lambda: enough(dict(zip(symbols, session.loss.hits(), strict=True))))
         _settle(session)
         ours = {path.stat().st_ino for path in Path("/run/netns").iterdir() if path.name in made_here}
         batches = list(session.stop())
         gaps = session.gaps()
-        symbols = [probe.symbol for probe in planned.probes]
         counters = session._loaded.counters
         filtered = [
             int(n) for n in (counters["hits"] - counters["recorded"] - counters["ring_full"]).sum(axis=1)
@@ -148,6 +151,12 @@ def record(
         Counter(row["kernel"]["symbol"] for row in everything),
         dict(zip(symbols, filtered, strict=True)),
     )
+
+
+def _wait(ready: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not ready() and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def _settle(session: Session) -> None:

@@ -7,5 +7,6 @@
 #include "probes/kprobe.bpf.h"
 #include "probes/fentry.bpf.h"
 #include "probes/exits.bpf.h"
+#include "probes/connections.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

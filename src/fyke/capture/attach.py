@@ -46,10 +46,11 @@ class Attached:
 
     def _attach_all(self, progress: Callable[[int, int], None]) -> None:
         probes = self._loaded.plan.probes
-        multi = [n for n, p in enumerate(probes) if p.mechanism == "kprobe_multi"]
-        if multi:
+        done = 0
+        for name in dict.fromkeys(p.program for p in probes if p.mechanism == "kprobe_multi"):
+            multi = [n for n, p in enumerate(probes) if p.program == name]
             self._kprobe_multi(multi)
-        done = len(multi)
+            done += len(multi)
         for number, probe in enumerate(probes):
             if probe.mechanism == "raw_tracepoint":
                 self._raw_tracepoint(number)

@@ -24,6 +24,7 @@ from fyke.capture.plan import Plan
 from fyke.capture.probes import PlannedProbe
 from fyke.capture.slots import fill_slots
 from fyke.collectors.api import SKB
+from fyke.collectors.ct.events import CONNECTS
 from fyke.collectors.nft.verdicts import mask as nft_verdict_mask
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import RunError, Unsupported
@@ -33,6 +34,10 @@ from fyke.kernel.machine import tick_ns
 
 # what tracking looks at returns for: its enumerators in enum exit_id, and programs without `exit_`
 EXITS = tuple(e.exit for e in tracking.EXITS)
+PROGRAMS = (
+    *(name for how in MECHANISMS.values() for name in (how.program, how.connections) if name),
+    *(f"exit_{name}" for name in EXITS),
+)
 _PROBE_ID_MARK, _COLLECT_MARK = 0x5CA1AB1E, 0x0C011EC7  # in core/probe.bpf.h
 _NAMING = {"nft"}  # sections with numbers of names
 _ROOT_SKB = -2  # ROOT_SKB in core/probe.bpf.h
@@ -118,22 +123,19 @@ class Loaded:
         self._btf = Btf.parse(opened.btf())
         self.layout = read_layout(self._btf, plan.sections, plan.snaplen)
         self._set_rodata(kernel)
-        first: dict[str, str] = {}
+        first: dict[str, PlannedProbe] = {}
         for probe in plan.probes:
-            if not probe.exit:
-                first.setdefault(probe.mechanism, probe.symbol)
-        for mechanism, how in MECHANISMS.items():
-            if how.program:
-                opened.program(how.program).set_autoload(mechanism in first)
-            if how.trampoline and mechanism in first:
-                opened.program(how.program).set_attach_target(first[mechanism])
-        exits = {p.exit for p in plan.probes}
-        for name in EXITS:
-            opened.program(f"exit_{name}").set_autoload(name in exits)
+            first.setdefault(probe.program, probe)
+        for name in PROGRAMS:
+            opened.program(name).set_autoload(name in first)
+        for name, probe in first.items():
+            if MECHANISMS[probe.mechanism].trampoline and not probe.exit:
+                opened.program(name).set_attach_target(probe.symbol)
         opened.set_max_entries("probes", len(plan.probes))
         opened.set_max_entries("counters", len(plan.probes) * plan.cpus)
         opened.set_max_entries("rings", plan.cpus)
         opened.set_max_entries("tracking", plan.tracking_entries if plan.tracking else 1)
+        opened.set_max_entries("connections", plan.connections.noted_entries)
         opened.set_max_entries("names", MOST_NAMES if _NAMING & set(plan.sections) else 1)
         opened.set_max_entries("stacks", plan.stack_entries if plan.any_stack else 1)
         self.ring_fds = [
@@ -160,6 +162,8 @@ class Loaded:
         put("verify_identity", "?", plan.verify_identity)
         put("skb_steps_on", "?", any(p.skb_steps for p in plan.probes))
         put("nft_verdicts", "I", nft_verdict_mask(plan.nft_verdicts))
+        put("note_connections", "?", plan.connections.noted)
+        put("connections_netns", "I", plan.connections.netns)
         put("any_stack", "?", plan.any_stack)
         put("has_drop_reasons", "?", kernel.has_type("enum", "skb_drop_reason"))
         put("tick_ns", "I", tick_ns())
@@ -220,15 +224,15 @@ class Loaded:
     def program_fd(self, number: int) -> int:
         """Return the program to attach at a probe: a shared one, or a copy that knows the probe's number."""
         probe = self.plan.probes[number]
+        program = self._object.program(probe.program)
         if probe.exit:
-            fd = self._object.program(f"exit_{probe.exit}").fd
-            self.programs[fd] = (probe.mechanism, probe.symbol)
-            return fd
-        program = self._object.program(MECHANISMS[probe.mechanism].program)
+            self.programs[program.fd] = (probe.mechanism, probe.symbol)
+            return program.fd
         if self.cookie[probe.mechanism]:
             self.programs.setdefault(program.fd, (probe.mechanism, None))
             return program.fd
-        code = _with_marks(program.instructions(), number, collects=bool(probe.sections))
+        collects = bool(probe.sections) or CONNECTS.flag in probe.flags
+        code = _with_marks(program.instructions(), number, collects=collects)
         fd = self._own(program.load_copy(code, *self._target(number)))
         self.programs[fd] = (probe.mechanism, probe.symbol)
         return fd

@@ -16,19 +16,20 @@ class Mechanism:
     program: the one that runs at the probe. cookie: the rodata switch and feature of an attach cookie that
     carries the number of the probe; None: there is none, so that each probe has a copy of the program;
     empty: there always is one. array: its context is an array of all arguments, not the registers.
-    trampoline: each program is made for one function.
+    trampoline: each program is made for one function. connections: the program where one comes or goes.
     """
 
     program: str
     cookie: str | None = None
     array: bool = False
     trampoline: bool = False
+    connections: str = ""
 
 
 MECHANISMS = {
     "raw_tracepoint": Mechanism("probe_raw_tracepoint", "raw_tracepoint_cookie", array=True),
-    "kprobe": Mechanism("probe_kprobe", "kprobe_cookie"),
-    "kprobe_multi": Mechanism("probe_kprobe_multi", ""),
+    "kprobe": Mechanism("probe_kprobe", "kprobe_cookie", connections="connection_kprobe"),
+    "kprobe_multi": Mechanism("probe_kprobe_multi", "", connections="connection_kprobe_multi"),
     "fentry": Mechanism("probe_fentry", array=True, trampoline=True),
     "fexit": Mechanism("", array=True, trampoline=True),
 }

@@ -10,6 +10,7 @@ from fyke.events.escape import name_from_bytes
 
 # A program of ours (its symbol is younger than our list of them), and what calls it at a tracepoint.
 _MACHINERY = ("0x", "bpf_prog_", "bpf_trace_run", "__bpf_trace_", "__traceiter_")
+_READINGS = 5  # of all symbols, which take a second on a slow machine
 _FRAMES = 127  # STACK_FRAMES in core/stack.bpf.h
 MOST_NAMES = 16_384
 _NAME_BYTES, _NUMBER_BYTES = 128, 8  # struct name in core/views.bpf.h, and its number
@@ -32,6 +33,9 @@ class Kernel(Protocol):
     def symbols(self) -> Symbols:
         """Its symbols."""
 
+    def read_symbols_again(self) -> Symbols:
+        """Its symbols by now."""
+
 
 class Rules(Protocol):
     """Rules of nftables, by handles."""
@@ -53,6 +57,7 @@ class KernelNames:
         self._names: dict[int, str] = {}
         self._enums: dict[str, dict[int, str]] = {}
         self._symbols: dict[int, str] = {}
+        self._readings = _READINGS
         self._stacks: dict[int, list[str] | None] = {}
 
     def enum(self, type_name: str) -> dict[int, str]:
@@ -62,7 +67,14 @@ class KernelNames:
         return self._enums[type_name]
 
     def symbol(self, address: int) -> str:
-        """Return `symbol+0xoffset` of a kernel text address."""
+        """Return `symbol+0xoffset` of a kernel text address, also of a module that came since the start."""
+        found = self._symbol(address)
+        if found.startswith("0x") and self._readings:
+            self._readings -= 1
+            found = self._symbols[address] = self._kernel.read_symbols_again().symbol(address)
+        return found
+
+    def _symbol(self, address: int) -> str:
         if address not in self._symbols:
             self._symbols[address] = self._kernel.symbols.symbol(address)
         return self._symbols[address]
@@ -74,7 +86,7 @@ class KernelNames:
         if stack_id not in self._stacks:
             raw = libbpf.lookup_element(self._stacks_fd, struct.pack("=I", stack_id), _FRAMES * 8)
             frames = struct.unpack(f"={_FRAMES}Q", raw) if raw else ()
-            symbols = [self.symbol(frame) for frame in frames if frame]
+            symbols = [self._symbol(frame) for frame in frames if frame]
             self._stacks[stack_id] = _without_machinery(symbols) or None
         return self._stacks[stack_id]
 

@@ -9,11 +9,14 @@ import mmap
 from dataclasses import dataclass, field
 
 from fyke.capture.arguments import ARGUMENTS
+from fyke.capture.connections import Connections, plan_connections
 from fyke.capture.filters import FilterOptions, Filters, check_filters, parse_filters, plan_filters
 from fyke.capture.kernel import Kernel
 from fyke.capture.probe_spec import parse_probe
 from fyke.capture.probes import PlannedProbe, ProbeSet
 from fyke.collectors import COLLECTORS, Collector
+from fyke.collectors.ct import COLLECTOR as CT
+from fyke.collectors.ct.events import CT_EVENT
 from fyke.collectors.nft.verdicts import DEFAULT as DEFAULT_VERDICTS
 from fyke.errors import Unsupported, UsageError
 
@@ -36,6 +39,7 @@ class Options:
     probes: tuple[str, ...] = ()
     skb_sections: tuple[str, ...] = ()
     nft_verdicts: tuple[str, ...] = DEFAULT_VERDICTS
+    ct_events: bool = False
     stack: bool = False
     snaplen: int = DEFAULT_SNAPLEN
     buffer_bytes: int | None = None
@@ -59,6 +63,7 @@ class Plan:
     filters: Filters = field(default_factory=Filters)
     notes: tuple[str, ...] = ()
     nft_verdicts: tuple[str, ...] = DEFAULT_VERDICTS
+    connections: Connections = field(default_factory=Connections)
     tracking_entries: int = TRACKING_ENTRIES
     stack_entries: int = STACK_ENTRIES
 
@@ -92,14 +97,17 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     collectors, notes = _choose_collectors(options, kernel)
     sections = _choose_sections(options, collectors, kernel)
     filters = plan_filters(parsed, kernel)
+    connections = plan_connections(parsed, filters) if options.ct_events else Connections()
     probes = ProbeSet(kernel, collectors, sections, stack=options.stack, roots=filters.roots)
     own = [(parse_probe(text), collector) for collector in collectors for text in collector.probes(kernel)]
-    if not named and (set(options.collectors) == {"auto"} or not own):
+    if not named and (set(options.collectors) == {"auto"} or not (own or options.ct_events)):
         named = [(parse_probe(text), "default") for text in DEFAULT_PROBES]
     for spec, asked in named:
         probes.add(spec, asked)
     for spec, collector in own:
         probes.add(spec, collector.name, collector)
+    if options.ct_events:
+        probes.add_connections(judge=connections.noted)
     on = any(c.name == "skb-tracking" for c in collectors)
     verify = probes.add_tracking() if on else False
     planned = tuple(probes.by_place.values())
@@ -127,6 +135,7 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
         filters,
         (*notes, *probes.notes, *check_filters(filters, planned, probes.params_of)),
         options.nft_verdicts,
+        connections,
     )
 
 
@@ -167,6 +176,10 @@ def _choose_collectors(options: Options, kernel: Kernel) -> tuple[tuple[Collecto
             continue
         chosen.append(collector)
         notes.extend(collector.notes(kernel))
+    if options.ct_events and CT not in chosen:
+        if why := CT.unavailable(kernel):
+            raise Unsupported(f"--ct-events can't work here: {why}", "leave it out")
+        raise UsageError("--ct-events needs the collector ct", "add ct to -c")
     return tuple(chosen), notes
 
 
@@ -191,6 +204,8 @@ def _choose_sections(options: Options, collectors: tuple[Collector, ...], kernel
     if "all" in words:
         words |= set(optional.values())
     off = {name for name, word in optional.items() if word not in words}
+    if not options.ct_events:
+        off.add(CT_EVENT.name)
     return tuple(s.name for c in collectors for s in c.sections if s.name not in off | c.left_out(kernel))
 
 

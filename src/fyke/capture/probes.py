@@ -12,8 +12,9 @@ from fyke.capture.kernel import Kernel
 from fyke.capture.probe_spec import ProbeSpec
 from fyke.collectors import Collector
 from fyke.collectors.api import SKB
+from fyke.collectors.ct.events import CONNECTS, CREATED, CT_EVENT, DESTROYED, ConnectionProbe
 from fyke.collectors.skb_tracking import probes as tracking
-from fyke.errors import UsageError
+from fyke.errors import Unsupported, UsageError
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,19 @@ class PlannedProbe:
     exit: str = ""
 
     @property
+    def connection(self) -> bool:
+        """Whether its events are of a connection, not of a packet."""
+        return bool(self.flags & {CREATED.flag, DESTROYED.flag})
+
+    @property
+    def program(self) -> str:
+        """The program of the BPF object that runs there."""
+        if self.exit:
+            return f"exit_{self.exit}"
+        how = mechanisms.MECHANISMS[self.mechanism]
+        return how.connections if self.connection else how.program
+
+    @property
     def internal(self) -> bool:
         """Whether only tracking needs it."""
         return not self.asked
@@ -60,7 +74,7 @@ class ProbeSet:
         self.roots = roots
         self.kernel = kernel
         self.collectors = collectors
-        self.sections = frozenset(sections)
+        self.sections = frozenset(sections) - {CT_EVENT.name}  # of no packet
         self.by_place: dict[tuple[str, str, str], PlannedProbe] = {}
         self.notes: list[str] = []
 
@@ -160,7 +174,7 @@ class ProbeSet:
         return -1, ()
 
     def _merge(self, new: PlannedProbe) -> None:
-        key = (new.symbol, new.mechanism, new.exit)
+        key = (new.symbol, new.mechanism, new.program)
         old = self.by_place.get(key)
         if old:
             new = replace(
@@ -234,3 +248,39 @@ class ProbeSet:
             f"skb-tracking doesn't see every end of a packet ({why}): it knows a packet again by its headers,"
             " and can't follow one that is encrypted in place or sent again"
         )
+
+    def add_connections(self, *, judge: bool) -> None:
+        """Add the probes of `--ct-events`. judge: filters decide which connections are wanted.
+
+        Raises Unsupported where connections can't be seen at all.
+        """
+        sections = frozenset({CT_EVENT.name, "ct", *self.sections & {"ct_parent", "netns"}})
+        planned = [self._connection_probe(probe, sections) for probe in (CREATED, DESTROYED)]
+        if not any(planned):
+            raise Unsupported(
+                f"--ct-events can't work here: {self._why_no_connections(CREATED)}", "leave it out"
+            )
+        if judge:
+            planned.append(self._connection_probe(CONNECTS, frozenset()))
+        for probe in planned:
+            if probe:
+                self._merge(probe)
+
+    def _connection_probe(self, probe: ConnectionProbe, sections: frozenset[str]) -> PlannedProbe | None:
+        kernel = self.kernel
+        symbol = next((name for name in probe.symbols if kernel.has_function(name)), None)
+        if symbol is None or not kernel.features.has("kprobe"):
+            self.notes.append(f"--ct-events: can't see {probe.what} ({self._why_no_connections(probe)})")
+            return None
+        # By place, not type: kernels before Linux 5.11 don't describe the functions of modules.
+        arguments = {"skb" if probe is CONNECTS else "other": 0}
+        roots = {root: 0 for root in self.roots if probe is CONNECTS and f"struct {root} *" == SKB}
+        flags = frozenset({probe.flag, *(("STACK",) if sections and self.stack else ())})
+        return PlannedProbe(
+            symbol, mechanisms.kprobe(kernel), sections, arguments, flags, ("--ct-events",), roots
+        )
+
+    def _why_no_connections(self, probe: ConnectionProbe) -> str:
+        if not self.kernel.features.has("kprobe"):
+            return f"no kprobes here, {self.kernel.features['kprobe'].why}"
+        return self.kernel.why_no_function(probe.symbols[0]) or "it can't be probed"

@@ -82,6 +82,11 @@ OPTIONS = (
         "repeat, all (default: drop,accept)",
         {"metavar": "LIST", "action": "append"},
     ),
+    Option(
+        ("--ct-events",),
+        "also where connections are created and destroyed, and why; with filters, those whose packets passed",
+        {"action": "store_true"},
+    ),
     Option(("--snaplen",), "bytes to keep of each packet (default: 256)", {"metavar": "N", "type": int}),
     Option(("--stack",), "a stack trace with every event", {"action": "store_true"}),
     Option(
@@ -181,6 +186,7 @@ def _options(args: argparse.Namespace) -> Options:
         probes=args.probe or (),
         skb_sections=_words(args.skb_sections),
         nft_verdicts=_words(args.nft_verdicts),
+        ct_events=args.ct_events,
         stack=args.stack,
         snaplen=args.snaplen,
         buffer_bytes=_size(args.buffer, "--buffer"),

@@ -46,7 +46,7 @@ class Names:
         return FRAMES[: 1 + stack_id % 2] if stack_id >= 0 else None
 
     def symbol(self, address: int) -> str:
-        raise AssertionError("stacks come with their symbols")
+        return f"function_{address % 9}+0x1"
 
     def name(self, number: int) -> str | None:
         self.asked.append(number)

@@ -16,6 +16,7 @@ from fyke.capture.layout import read_layout, struct_dtype
 from fyke.capture.load import EXITS, Loaded
 from fyke.capture.mechanisms import MECHANISMS
 from fyke.capture.plan import Plan, PlannedProbe
+from fyke.collectors.ct.events import CONNECTS, CREATED, DESTROYED
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.kernel.btf import Btf
 
@@ -143,9 +144,12 @@ def test_every_return_has_its_number_and_its_program(btf: Btf) -> None:
 def test_every_flag_is_known_and_none_is_without_a_probe(btf: Btf) -> None:
     own = (tracking.FREE_HEAD, tracking.RELEASE_DATA, *tracking.FUNCTIONS, *tracking.TRACEPOINTS)
     given = {flag for probe in own for flag in probe.flags}
+    given |= {probe.flag for probe in (CREATED, DESTROYED, CONNECTS)}
     assert set(btf.enum("probe_flags").values()) == {f"PROBE_{flag}" for flag in given | {"STACK"}}
 
 
 def test_every_mechanism_has_its_program() -> None:
     programs = set(re.findall(r"^int (probe_\w+)\(", SOURCE, re.MULTILINE))
     assert {how.program for how in MECHANISMS.values()} - {""} == programs
+    connections = set(re.findall(r"^int (connection_\w+)\(", SOURCE, re.MULTILINE))
+    assert {how.connections for how in MECHANISMS.values()} - {""} == connections

@@ -17,6 +17,11 @@ class Kernel:
 
     def __init__(self) -> None:
         self.asked: list[int | str] = []
+        self.readings = 0
+
+    def read_symbols_again(self) -> Kernel:
+        self.readings += 1
+        return self
 
     @property
     def symbols(self) -> Kernel:
@@ -28,6 +33,7 @@ class Kernel:
             1: "bpf_prog_ab12_probe_raw_tracepoint+0x1f",
             2: "bpf_trace_run2+0x66",
             3: "0xffffffffc0de0010",
+            4: "came_later+0x4" if self.readings else "0x4",
         }
         return ours.get(address, f"function_{address}+0x4")
 
@@ -105,6 +111,15 @@ def test_a_full_stack_keeps_its_outermost_frame(kernel: Kernel, stacks: dict[int
     frames = KernelNames(kernel, STACKS_FD, -1).stack(1)
     assert frames is not None
     assert (len(frames), frames[-1]) == (127, "function_226+0x4")
+
+
+def test_symbols_of_modules_that_came_later(kernel: Kernel) -> None:
+    names = KernelNames(kernel, -1, -1)
+    assert [names.symbol(4), names.symbol(4), names.symbol(7)] == ["came_later+0x4"] * 2 + ["function_7+0x4"]
+    assert kernel.readings == 1
+    for _ in range(20):
+        assert names.symbol(3) == "0xffffffffc0de0010"
+    assert kernel.readings == 5, "reading them costs much"
 
 
 def test_names_are_read_when_one_is_new(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,8 +59,14 @@ class Kernel:
         return self.enums.get(type_name, {})
 
 
-def text(style: Style, ct: dict[str, Any], parent: dict[str, Any] | None = None) -> str | None:
+def text(
+    style: Style,
+    ct: dict[str, Any],
+    parent: dict[str, Any] | None = None,
+    event: tuple[str | None, str | None, str | None] = (None, None, None),
+) -> str | None:
     values = [ct.get(c.name) for c in CT.columns] + [(parent or {}).get(c.name) for c in CT_PARENT.columns]
+    values += event
     assert len(values) == len(PARTS[0].columns)
     return ct_text(style, *values)
 
@@ -103,6 +109,20 @@ def test_what_isnt_tracked_and_protocols_that_have_no_ports() -> None:
     assert text(Style(), {**gre, "protocol": 200}) == (
         "ct_state NEW status 0x0 proto 200 orig [10.0.0.1 > 10.0.0.2] reply [? > ?]"
     )
+
+
+@pytest.mark.parametrize(
+    ("event", "shown"),
+    [
+        (("created", None, "__nf_conntrack_confirm"), "created by __nf_conntrack_confirm"),
+        (("destroyed", "timeout", "gc_worker"), "destroyed (timeout)"),
+        (("destroyed", None, None), "destroyed"),
+        (("destroyed", "\n", "\n"), "destroyed (\\x0a)"),
+    ],
+)
+def test_what_became_of_a_connection(event: tuple[str, str | None, str | None], shown: str) -> None:
+    ends = "orig [fd00::1 > fd00::2 type 128 code 0 id 9] reply [fd00::2 > fd00::1 type 129 code 0 id 9]"
+    assert text(Style(), PING, event=event) == f"ct_event {shown} status 0x0 icmp {ends} orig-zone 5"
 
 
 def test_names_from_a_file_are_harmless() -> None:

@@ -93,6 +93,7 @@ def _connections(row: Row) -> Row:
 _PARENT = ("parent_orig_head", "parent_timestamp_ns")
 DIFFERENCES = (
     Difference("gaps and the end of a collection are ours alone", _without("gap", "closing")),
+    Difference("so is what becomes of connections", _without("ct_event")),
     Difference("Retis refuses connections that it can't hold: they are in our words only", _connections),
     Difference(
         "a connection without a zone doesn't end with a blank",

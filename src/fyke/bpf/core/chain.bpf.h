@@ -123,13 +123,19 @@ static __always_inline void send(struct context *c, const struct tracked *t)
 		close_record(c, ring, r, collect(c, t, r));
 }
 
+/* Does anything here depend on whether the packet is one of those that were asked for? */
+static __always_inline bool wants_packets(const struct context *c)
+{
+	return may_collect() &&
+	       (c->probe->sections || (note_connections && c->probe->flags & PROBE_CONNECTS));
+}
+
 static __always_inline struct tracked *track(struct context *c)
 {
 	struct tracked *t;
 
 	/* Where packets are only forgotten there is no need to know which. */
-	if (!tracking_on || !c->skb ||
-	    !((may_collect() && c->probe->sections) || c->probe->flags & PROBE_EXPAND))
+	if (!tracking_on || !c->skb || !(wants_packets(c) || c->probe->flags & PROBE_EXPAND))
 		return NULL;
 	t = find_tracked(c);
 	if (t)
@@ -146,10 +152,13 @@ static __always_inline void chain(struct context *c, __u32 probe_id, __s16 first
 	if (on(c, SECTION_nft) && !is_wanted_verdict(c))
 		return;
 	t = track(c);
-	if (may_collect() && c->probe->sections && (t || matches(c))) {
-		if (!t && tracking_on && c->skb)
-			t = start_tracking(c);
-		send(c, t);
+	if (wants_packets(c) && (t || matches(c))) {
+		note_new_connection(c);
+		if (c->probe->sections) {
+			if (!t && tracking_on && c->skb)
+				t = start_tracking(c);
+			send(c, t);
+		}
 	}
 	if (!tracking_on || !c->skb)
 		return;

@@ -14,6 +14,9 @@ enum probe_flags {
 	PROBE_EXPAND = 1 << 4,	       /* the skb's data moves to new memory here */
 	PROBE_RELEASE =
 		1 << 5, /* a reference to the data is dropped here; the skb may live on with other data */
+	PROBE_CREATED = 1 << 6,	  /* a connection enters conntrack's table here */
+	PROBE_DESTROYED = 1 << 7, /* ... and leaves it here */
+	PROBE_CONNECTS = 1 << 8,  /* the packet's connection is about to enter it */
 };
 
 #define ROOT_SKB -2 /* the packet, which no argument is */
@@ -26,7 +29,7 @@ struct probe {
 	__s16 dev_at;
 	__s16 net_at;
 	__s16 reason_at;
-	__s16 other_at;	 /* of PROBE_FREE_IF_STOLEN, and the packet merged into */
+	__s16 other_at;	 /* of PROBE_FREE_IF_STOLEN, the packet merged into, and the connection */
 	__s16 result_at; /* of exits: the return value */
 	__s16 nft_info_at;
 	__s16 nft_verdict_at;

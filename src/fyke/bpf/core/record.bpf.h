@@ -21,6 +21,7 @@ enum section_id {
 	SECTION_nft,
 	SECTION_ct,
 	SECTION_ct_parent,
+	SECTION_ct_event,
 	SECTION_packet, /* last: the only one whose size is the user's choice */
 	SECTIONS,
 };

@@ -6,10 +6,9 @@
 
 #include <bpf/bpf_endian.h>
 
-#include "core/context.bpf.h"
+#include "collectors/ct/noted.bpf.h"
 
 /* Of the UAPI, or as include/linux/skbuff.h has it since v2.6. */
-#define NFCT_INFOMASK 7UL
 #define IP_CT_UNTRACKED 7
 #define UNKNOWN 0xffffffffU
 #define IPS_CONFIRMED (1UL << 3)
@@ -57,7 +56,7 @@ struct section_ct {
 	__s16 protocol;	   /* IPPROTO_* */
 	__u16 proto_state; /* protocol << 8 | enum tcp_conntrack or sctp_conntrack; 0: it has none */
 	__u8 zone_dir;	   /* bit 0: original, bit 1: reply; 255: it has none */
-	__u8 state;	   /* enum ip_conntrack_info */
+	__u8 state;	   /* enum ip_conntrack_info; 255: there is no packet */
 	__u8 pad[6];
 };
 
@@ -68,91 +67,7 @@ struct section_ct_parent {
 KEEP_TYPE(struct, section_ct);
 KEEP_TYPE(struct, section_ct_parent);
 
-struct nf_conntrack_zone {
-	__u16 id;
-	__u8 flags;
-	__u8 dir;
-} __kernel_struct;
-
-union nf_inet_addr {
-	__u32 all[4];
-};
-
-union nf_conntrack_man_proto {
-	__be16 all;
-};
-
-struct nf_conntrack_man {
-	union nf_inet_addr u3;
-	union nf_conntrack_man_proto u;
-	__u16 l3num;
-} __kernel_struct;
-
-struct nf_conntrack_tuple {
-	struct nf_conntrack_man src;
-	struct {
-		union nf_inet_addr u3;
-		union {
-			__be16 all;
-		} u;
-		__u8 protonum;
-	} dst;
-} __kernel_struct;
-
-struct nf_conntrack_tuple_hash {
-	struct nf_conntrack_tuple tuple;
-} __kernel_struct;
-
-struct nf_ct_ext {
-	__u8 offset[9]; /* from its own beginning, by enum nf_ct_ext_id */
-} __kernel_struct;
-
-enum nf_ct_ext_id {
-	NF_CT_EXT_LABELS = 7,
-};
-
-struct ip_ct_tcp {
-	__u8 state;
-} __kernel_struct;
-
-enum sctp_conntrack {
-	SCTP_CONNTRACK_NONE,
-};
-
-struct ip_ct_sctp {
-	enum sctp_conntrack state;
-	__be32 vtag[2];
-} __kernel_struct;
-
-union nf_conntrack_proto {
-	struct ip_ct_tcp tcp;
-	struct ip_ct_sctp sctp;
-} __kernel_struct;
-
-struct nf_conn {
-	__u32 timeout;
-	struct nf_conntrack_zone zone;
-	struct nf_conntrack_tuple_hash tuplehash[2];
-	unsigned long status;
-	struct nf_conn *master;
-	__u32 mark;
-	struct nf_ct_ext *ext;
-	union nf_conntrack_proto proto;
-} __kernel_struct;
-
 const volatile __u32 tick_ns = 4000000; /* of jiffies */
-
-/* A member of a connection, from the copy of its first bytes where they hold it. The copy, as a load through
- * bpf_rdonly_cast() would need a type of the kernel itself, and where conntrack is a module it may be the module's. */
-#define conn_read(conn, copy, member)                                                                        \
-	({                                                                                                   \
-		typeof((conn)->member) __value;                                                              \
-		if (bpf_core_field_offset(struct nf_conn, member) + sizeof(__value) <= sizeof(copy))         \
-			__value = ((struct nf_conn *)(copy))->member;                                        \
-		else                                                                                         \
-			bpf_probe_read_kernel(&__value, sizeof(__value), &(conn)->member);                   \
-		__value;                                                                                     \
-	})
 
 static __always_inline void put_address(char *to, __u32 family, const union nf_inet_addr *from)
 {
@@ -306,6 +221,7 @@ static __always_inline bool collect_ct(struct context *c, struct nf_conn **paren
 	if (!put_connection(c, conn, s))
 		return false;
 	s->state = nfct & NFCT_INFOMASK;
+	note_connection(conn);
 	*parent = conn_read(conn, c->skb_copy, master);
 	return true;
 }

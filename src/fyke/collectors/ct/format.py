@@ -1,6 +1,7 @@
 """Text of the ct section: `ct_state NEW status 0x120 tcp (SYN_SENT) orig [..] reply [..] zone 0 mark 0`.
 
-With `-e` also the names of the status' bits, what NAT makes of the packets, and the time left.
+Of a connection that was created or destroyed: `ct_event destroyed (timeout) status 0x120 ...`. With `-e` also
+the names of the status' bits, what NAT makes of the packets, and the time left.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from fyke.collectors.ct.events import CT_EVENT
 from fyke.collectors.ct.labels import SCTP, TCP, status_names
 from fyke.collectors.ct.sections import CT, CT_PARENT
 from fyke.collectors.formatting import Part, Place, Style, shown
@@ -48,15 +50,15 @@ class _Connection(NamedTuple):
 
 
 _WIDTH = len(_Tuple._fields)
-_COLUMNS = len(CT.columns)
+_COLUMNS, _EVENT = len(CT.columns), len(CT_EVENT.columns)
 
 
 def ct_text(style: Style, *values: Any) -> str | None:
-    """Return the connection, and its parent on a line of its own."""
-    state = values[0]
-    if state is None:
+    """Return what happened to the connection, it, and its parent on a line of its own."""
+    happened, values = values[-_EVENT:], values[:-_EVENT]
+    text = _event(*happened) or _state(values[0])
+    if text is None:
         return None
-    text = f"ct_state {printable(state).upper()}"
     connection = _connection(values[1:_COLUMNS])
     if connection.protocol is None:
         return text
@@ -66,6 +68,17 @@ def ct_text(style: Style, *values: Any) -> str | None:
         return text
     lead = style.separator if style.multi_line else " "
     return f"{text}{lead}\\ parent [{_status(parent, style)}{_connection_text(parent, style)}]"
+
+
+def _event(event: str | None, reason: str | None, by: str | None) -> str | None:
+    if event is None:
+        return None
+    why = f" ({printable(reason)})" if reason else f" by {printable(by)}" if by else ""
+    return f"ct_event {printable(event)}{why}"
+
+
+def _state(state: str | None) -> str | None:
+    return None if state is None else f"ct_state {printable(state).upper()}"
 
 
 def _connection(values: Sequence[Any]) -> _Connection:
@@ -149,7 +162,7 @@ def _nat(c: _Connection) -> list[str]:
 PARTS = (
     Part(
         Place.REST,
-        (*(f"ct.{c.name}" for c in CT.columns), *(f"ct_parent.{c.name}" for c in CT_PARENT.columns)),
+        tuple(f"{section.name}.{c.name}" for section in (CT, CT_PARENT, CT_EVENT) for c in section.columns),
         ct_text,
     ),
 )

@@ -31,7 +31,7 @@ STATUS = (
     "offload",
     "hw_offload",
 )
-_NO_ZONE = 255  # in the C struct
+_NO_ZONE, _NO_PACKET = 255, 255  # in the C struct
 TCP, SCTP = 6, 132
 _STATES_OF = {TCP: ("tcp_conntrack", "TCP_CONNTRACK_"), SCTP: ("sctp_conntrack", "SCTP_CONNTRACK_")}
 # For kernels that don't tell, as modules have no BTF before 5.11: the same enums, of the UAPI
@@ -64,9 +64,9 @@ _UAPI = {
 _IPV4, _IPV6 = 2, 10  # enum: NFPROTO_IPV4, NFPROTO_IPV6
 
 
-def state(raw: int, _names: Names) -> str:
-    """Return what the packet is to its connection."""
-    return STATES.get(raw, str(raw))
+def state(raw: int, _names: Names) -> str | None:
+    """Return what the packet is to its connection; None where there is no packet."""
+    return None if raw == _NO_PACKET else STATES.get(raw, str(raw))
 
 
 def direction(raw: int, _names: Names) -> str | None:

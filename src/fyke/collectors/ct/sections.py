@@ -60,13 +60,13 @@ def _connection(at: str = "") -> tuple[Column, ...]:
 
 CT = Section(
     "ct",
-    "The connection that conntrack takes the packet for (struct nf_conn).",
+    "The connection that conntrack takes the packet for, or that ct_event is about (struct nf_conn).",
     (
         Column(
             "state",
             "string",
             "What the packet is to it: new, established (original direction), reply, related, related_reply; "
-            "untracked: conntrack was told to leave it alone, and nothing else is known",
+            "untracked: conntrack was told to leave it alone, and nothing else is known; null: there is none",
             "",
             "state",
             state,

@@ -32,16 +32,19 @@ static __always_inline struct net *context_net(struct context *c)
 	return is_kernel_address(net) ? net : NULL;
 }
 
-static __always_inline bool collect_netns(struct context *c, struct section_netns *s)
+static __always_inline bool put_netns(struct net *net, struct section_netns *s)
 {
-	struct net *net = context_net(c);
-
-	if (!net)
-		return false;
 	s->inum = kread(net, ns.inum);
 	s->cookie = 0;
 	/* Linux kernel commit 3d368ab87cf6 ("net: initialize net->net_cookie at netns setup") (in v5.12). */
 	if (bpf_core_field_exists(net->net_cookie))
 		s->cookie = kread(net, net_cookie);
 	return s->inum != 0;
+}
+
+static __always_inline bool collect_netns(struct context *c, struct section_netns *s)
+{
+	struct net *net = context_net(c);
+
+	return net && put_netns(net, s);
 }
