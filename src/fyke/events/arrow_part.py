@@ -86,19 +86,15 @@ class ArrowPart:
                 plan = self._arrays.plan(nodes[:, 0] == nodes[:, 1], self._chosen)
                 if plan.arrays.any():
                     data = narrowed_message(header.rows, header.codec, frame.data, plan)
-                    return pa.ipc.read_record_batch(pa.py_buffer(data), plan.schema)
+                    return _only_batch(plan.schema_message + data)
         return self._read_columns(frame)
 
     def _read_columns(self, frame: Frame) -> pa.RecordBatch:
         nodes = frame.nodes().tolist()
         # Most sections of most collections are null throughout: not worth decompressing.
         included = [i for i, node in self._wanted if nodes[node][0] != nodes[node][1]]
-        if len(included) == len(self._stored):
-            return pa.ipc.read_record_batch(pa.py_buffer(frame.data), self._stored)
         # Only a stream can be read in part: here one of a single batch.
-        options = pa.ipc.IpcReadOptions(included_fields=included or [0], use_threads=False)
-        with pa.ipc.open_stream(pa.py_buffer(self._stored_message + frame.data), options=options) as stream:
-            return stream.read_next_batch()
+        return _only_batch(self._stored_message + frame.data, included or [0])
 
     def _columns_wanted(self) -> list[tuple[int, int]]:
         """Return the place of each column that is wanted, and of its array among all of a batch."""
@@ -145,3 +141,10 @@ class ArrowPart:
 def _arrays(kind: pa.DataType) -> int:
     """Return how many arrays a column of this type has: itself and its children."""
     return 1 + sum(_arrays(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _only_batch(stream: bytes, included: list[int] | None = None) -> pa.RecordBatch:
+    """Return the batch of a stream that has one, without a thread for each CPU. included: columns."""
+    options = pa.ipc.IpcReadOptions(included_fields=included, use_threads=False)
+    with pa.ipc.open_stream(pa.py_buffer(stream), options=options) as reader:
+        return reader.read_next_batch()

@@ -21,9 +21,13 @@ _KEPT = 64  # plans; which arrays are filled seldom changes
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Some columns, and of their sections some members. arrays, buffers: which they are among all."""
+    """Some columns, and of their sections some members. arrays, buffers: which they are among all.
+
+    schema_message: what a stream of them begins with.
+    """
 
     schema: pa.Schema
+    schema_message: bytes
     arrays: Mask
     buffers: Mask
 
@@ -68,7 +72,9 @@ class Arrays:
             if not nulls[at] and (columns is None or columns[number]):
                 fields.append(field.with_type(_kept(field.type, at, nulls, arrays)))
             at += size
-        return Plan(pa.schema(fields), arrays, np.repeat(arrays, self._buffers))
+        schema = pa.schema(fields)
+        message = bytes(schema.serialize())
+        return Plan(schema, message, arrays, np.repeat(arrays, self._buffers))
 
 
 def is_plain(kind: pa.DataType) -> bool:
