@@ -52,6 +52,17 @@ def plan(on: LiveKernel | None = None, **options: Any) -> Plan:
     return make_plan(Options(**options), on or kernel(), max(possible_cpus()) + 1, online_cpus())
 
 
+@dataclass(frozen=True)
+class Counts:
+    """What a probe counted."""
+
+    symbol: str
+    mechanism: str
+    hits: int
+    filtered: int
+    lost: int
+
+
 @dataclass
 class Recording:
     """What was recorded.
@@ -67,6 +78,7 @@ class Recording:
     hits: dict[str, int]
     written: dict[str, int]
     filtered: dict[str, int]
+    counts: list[Counts]
 
     def at(self, symbol: str, *, dev: str | None = None) -> list[Row]:
         """Return the events at a probe, at one device if asked."""
@@ -134,10 +146,7 @@ def record(
         ours = {path.stat().st_ino for path in Path("/run/netns").iterdir() if path.name in made_here}
         batches = list(session.stop())
         gaps = session.gaps()
-        counters = session._loaded.counters
-        filtered = [
-            int(n) for n in (counters["hits"] - counters["recorded"] - counters["ring_full"]).sum(axis=1)
-        ]
+        filtered, lost = session.loss.filtered(), session.loss.lost()
         hits = session.loss.hits()
     table = pa.Table.from_batches(batches) if batches else pa.table({})
     everything = table.to_pylist()
@@ -150,6 +159,12 @@ def record(
         dict(zip(symbols, hits, strict=True)),
         Counter(row["kernel"]["symbol"] for row in everything),
         dict(zip(symbols, filtered, strict=True)),
+        [
+            Counts(*counts)
+            for counts in zip(
+                symbols, (p.mechanism for p in planned.probes), hits, filtered, lost, strict=True
+            )
+        ],
     )
 
 

@@ -5,7 +5,9 @@
  */
 #include "probes/raw_tracepoint.bpf.h"
 #include "probes/kprobe.bpf.h"
+#include "probes/kretprobe.bpf.h"
 #include "probes/fentry.bpf.h"
+#include "probes/fexit.bpf.h"
 #include "probes/exits.bpf.h"
 #include "probes/connections.bpf.h"
 

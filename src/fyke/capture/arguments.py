@@ -34,7 +34,7 @@ IN_REGISTERS = 6
 
 def readable_params(params: list[str], mechanism: str) -> list[str]:
     """Return the parameters that a probe of this mechanism can read."""
-    return params if MECHANISMS[mechanism].array else params[:IN_REGISTERS]
+    return params if MECHANISMS[mechanism].all else params[:IN_REGISTERS]
 
 
 def argument_slots(params: list[str], mechanism: str) -> dict[str, int]:
@@ -57,5 +57,5 @@ def root_slots(params: list[str], mechanism: str, roots: tuple[str, ...]) -> dic
 def context_offset(mechanism: str, index: int, machine: str) -> int:
     """Return the byte offset of an argument in the context of a program of this mechanism."""
     if MECHANISMS[mechanism].array:
-        return index * 8  # struct bpf_raw_tracepoint_args; a trampoline's arguments and return value
+        return index * 8  # struct bpf_raw_tracepoint_args; a trampoline's; struct call in core/call.bpf.h
     return _REGISTERS[machine][index]

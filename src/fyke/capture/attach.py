@@ -47,19 +47,20 @@ class Attached:
     def _attach_all(self, progress: Callable[[int, int], None]) -> None:
         probes = self._loaded.plan.probes
         done = 0
-        for name in dict.fromkeys(p.program for p in probes if p.mechanism == "kprobe_multi"):
+        for name in dict.fromkeys(p.program for p in probes if MECHANISMS[p.mechanism].many):
             multi = [n for n, p in enumerate(probes) if p.program == name]
             self._kprobe_multi(multi)
             done += len(multi)
         for number, probe in enumerate(probes):
+            how = MECHANISMS[probe.mechanism]
+            if how.many:
+                continue
             if probe.mechanism == "raw_tracepoint":
                 self._raw_tracepoint(number)
-            elif probe.mechanism == "kprobe":
-                self._kprobe(number)
-            elif MECHANISMS[probe.mechanism].trampoline:
+            elif how.trampoline:
                 self._trampoline(number)
             else:
-                continue
+                self._kprobe(number)
             done += 1
             progress(done, len(probes))
 
@@ -73,24 +74,40 @@ class Attached:
             self._failed(number, e)
 
     def _kprobe(self, number: int) -> None:
-        probe = self._loaded.plan.probes[number]
+        probe, loaded = self._loaded.plan.probes[number], self._loaded
         try:
-            event = perf.open_kprobe(probe.symbol, min(self._loaded.plan.online))
-            self._fds.append(event)
-            cookie = number if self._loaded.cookie["kprobe"] else None
-            link = perf.attach(event, self._loaded.program_fd(number), cookie)
-            if link is not None:
-                self._fds.append(link)
+            # The return first: a call that is remembered must be seen to return.
+            self._perf(number, loaded.program_fd(number), returns=probe.is_return)
+            if probe.is_return:
+                self._perf(number, loaded.entry_fd(number), returns=False)
         except OSError as e:
             self._failed(number, e)
 
+    def _perf(self, number: int, program_fd: int, *, returns: bool) -> None:
+        plan = self._loaded.plan
+        probe = plan.probes[number]
+        event = perf.open_kprobe(probe.symbol, min(plan.online), returns=returns)
+        self._fds.append(event)
+        cookie = number if self._loaded.cookie[probe.mechanism] else None
+        link = perf.attach(event, program_fd, cookie)
+        if link is not None:
+            self._fds.append(link)
+
     def _kprobe_multi(self, numbers: list[int]) -> None:
         """Attach many at once. The kernel takes all or none: halve until the ones it refuses stand alone."""
-        probes = self._loaded.plan.probes
+        loaded, first = self._loaded, numbers[0]
+        probes = loaded.plan.probes
+        returns = probes[first].is_return
+        symbols = [probes[n].symbol for n in numbers]
         try:
-            fd = syscall_bpf.link_create_kprobe_multi(
-                self._loaded.program_fd(numbers[0]), [probes[n].symbol for n in numbers], numbers
-            )
+            fds = [
+                syscall_bpf.link_create_kprobe_multi(
+                    loaded.program_fd(first), symbols, numbers, returns=returns
+                )
+            ]
+            if returns:
+                self._fds += fds
+                fds = [syscall_bpf.link_create_kprobe_multi(loaded.entry_fd(first), symbols, numbers)]
         except OSError as e:
             if len(numbers) == 1 or e.errno in _FOR_ALL:
                 self._failed(numbers[0], e)
@@ -99,11 +116,14 @@ class Attached:
             self._kprobe_multi(numbers[:middle])
             self._kprobe_multi(numbers[middle:])
         else:
-            self._fds.append(fd)
+            self._fds += fds
 
     def _trampoline(self, number: int) -> None:
+        loaded = self._loaded
         try:
-            self._fds.append(syscall_bpf.raw_tracepoint_open(self._loaded.program_fd(number), None))
+            self._fds.append(syscall_bpf.raw_tracepoint_open(loaded.program_fd(number), None))
+            if loaded.plan.probes[number].is_return:
+                self._fds.append(syscall_bpf.raw_tracepoint_open(loaded.entry_fd(number), None))
         except OSError as e:
             self._failed(number, e)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from fyke.capture.layout import RecordLayout
 from fyke.capture.plan import Plan
+from fyke.capture.retval import ReturnValues
 from fyke.collectors import COLLECTORS
 from fyke.events import schema
 from fyke.events.column import Column, Names, Section
@@ -30,6 +31,7 @@ class Decoder:
         self._sections = [s for c in COLLECTORS for s in c.sections if s.name in layout.bits]
         self._symbols = pa.array([p.symbol for p in plan.probes], pa.string())
         self._probe_types = pa.array([p.mechanism for p in plan.probes], pa.string())
+        self._returns = ReturnValues(plan.probes)
         self._stacks = plan.any_stack
         self._labels: dict[tuple[str, str], dict[Hashable, Any]] = {}
 
@@ -44,6 +46,11 @@ class Decoder:
             "kernel": self._kernel(records),
         }
         present = records["present"]
+        if "retval" in self._layout.bits:
+            here = (present >> np.uint32(self._layout.bits["retval"])) & np.uint32(1) != 0
+            if here.any():
+                raw = records["retval"]["value"]
+                columns["retval"] = self._returns.section(records["probe"], raw, here)
         for section in self._sections:
             here = (present >> np.uint32(self._layout.bits[section.name])) & np.uint32(1) != 0
             if here.all():

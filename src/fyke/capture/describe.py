@@ -8,8 +8,9 @@ from fyke.capture.filters import Filters
 from fyke.capture.layout import RecordLayout
 from fyke.capture.plan import Plan
 
-# struct tracked, its key and the kernel's own fields of a hash element, rounded up; frames of a stack.
-_TRACKED_BYTES, _STACK_BYTES = 128, 127 * 8
+# struct tracked, its key and the kernel's own fields of a hash element, rounded up; frames of a stack;
+# struct call, in a hash, too.
+_TRACKED_BYTES, _STACK_BYTES, _CALL_BYTES = 128, 127 * 8, 256
 
 
 def plan_facts(plan: Plan, layout: RecordLayout) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def plan_facts(plan: Plan, layout: RecordLayout) -> dict[str, Any]:
             "records_per_ring": plan.ring_bytes // (layout.record_bytes + 8),
             "tracking": plan.tracking_entries * _TRACKED_BYTES if plan.tracking else 0,
             "stacks": plan.stack_entries * _STACK_BYTES if plan.any_stack else 0,
+            "calls": plan.call_entries * _CALL_BYTES if plan.any_return else 0,
         },
         "notes": list(plan.notes),
     }
@@ -72,6 +74,7 @@ def plan_text(facts: dict[str, Any]) -> str:
         f"memory: {_size(memory['rings'])} in {memory['cpus']} ring(s), each with room for "
         f"{memory['records_per_ring']} records; {_size(memory['tracking'])} for tracking; "
         f"{_size(memory['stacks'])} for stacks"
+        + (f"; {_size(memory['calls'])} for calls until they return" if memory["calls"] else "")
     )
     return "\n".join(lines + [f"note: {note}" for note in facts["notes"]])
 

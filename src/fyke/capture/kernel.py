@@ -7,6 +7,7 @@ from typing import Protocol
 
 from fyke.collectors.kernel_view import KernelView
 from fyke.kernel.btf import Btf
+from fyke.kernel.return_type import ReturnType
 
 
 class Answer(Protocol):
@@ -47,6 +48,12 @@ class Kernel(KernelView, Protocol):
 
     def function_params(self, name: str) -> list[str] | None:
         """Return the parameter types of a function, None when it has no BTF."""
+
+    def function_return(self, name: str) -> ReturnType | None:
+        """Return what a function returns, None when that is nothing (or more than a number), or not known."""
+
+    def function_slots(self, name: str) -> tuple[int, ...]:
+        """Return where each parameter begins among the 8-byte words they are passed in, and their number."""
 
     def function_type(self, name: str) -> tuple[str, int] | None:
         """Return (module, type id) of a function, None without BTF; the kernel itself is module ``."""

@@ -35,7 +35,7 @@ from fyke.kernel.machine import tick_ns
 # what tracking looks at returns for: its enumerators in enum exit_id, and programs without `exit_`
 EXITS = tuple(e.exit for e in tracking.EXITS)
 PROGRAMS = (
-    *(name for how in MECHANISMS.values() for name in (how.program, how.connections) if name),
+    *(name for how in MECHANISMS.values() for name in (how.program, how.entry, how.connections) if name),
     *(f"exit_{name}" for name in EXITS),
 )
 _PROBE_ID_MARK, _COLLECT_MARK = 0x5CA1AB1E, 0x0C011EC7  # in core/probe.bpf.h
@@ -126,6 +126,8 @@ class Loaded:
         first: dict[str, PlannedProbe] = {}
         for probe in plan.probes:
             first.setdefault(probe.program, probe)
+            if probe.is_return:
+                first.setdefault(probe.entry_program, probe)
         for name in PROGRAMS:
             opened.program(name).set_autoload(name in first)
         for name, probe in first.items():
@@ -137,6 +139,7 @@ class Loaded:
         opened.set_max_entries("tracking", plan.tracking_entries if plan.tracking else 1)
         opened.set_max_entries("connections", plan.connections.noted_entries)
         opened.set_max_entries("names", MOST_NAMES if _NAMING & set(plan.sections) else 1)
+        opened.set_max_entries("calls", plan.call_entries if plan.any_return else 1)
         opened.set_max_entries("stacks", plan.stack_entries if plan.any_stack else 1)
         self.ring_fds = [
             self._own(libbpf.create_ring(f"fyke_ring_{cpu}", size))
@@ -176,6 +179,7 @@ class Loaded:
         put("packet_filter_head", "I", code.packet_head_bytes)
         put("inner_filter_head", "I", code.inner_head_bytes)
         put("field_roots", "I", len(filters.roots))
+        put("fields_at_return", "?", filters.fields is not None and filters.fields.uses_result)
         exits = {name: value for value, name in self._btf.enum("exit_id").items()}
         for number, probe in enumerate(plan.probes):
             if probe.exit:
@@ -206,6 +210,9 @@ class Loaded:
             config[f"{kind}_at"] = (
                 -1 if index is None else context_offset(probe.mechanism, index, self._machine)
             )
+        if probe.returns:
+            config["result_unused"] = 64 - 8 * probe.returns.size
+            config["result_signed"] = probe.returns.signed
         config["skb_steps"] = -1
         config["skb_steps"][: len(probe.skb_steps)] = probe.skb_steps
         config["root_at"] = -1
@@ -224,18 +231,39 @@ class Loaded:
     def program_fd(self, number: int) -> int:
         """Return the program to attach at a probe: a shared one, or a copy that knows the probe's number."""
         probe = self.plan.probes[number]
-        program = self._object.program(probe.program)
         if probe.exit:
-            self.programs[program.fd] = (probe.mechanism, probe.symbol)
-            return program.fd
-        if self.cookie[probe.mechanism]:
-            self.programs.setdefault(program.fd, (probe.mechanism, None))
-            return program.fd
-        collects = bool(probe.sections) or CONNECTS.flag in probe.flags
-        code = _with_marks(program.instructions(), number, collects=collects)
-        fd = self._own(program.load_copy(code, *self._target(number)))
-        self.programs[fd] = (probe.mechanism, probe.symbol)
+            fd = self._object.program(probe.program).fd
+            self.programs[fd] = (probe.mechanism, probe.symbol)
+            return fd
+        # What a return's program misses is counted as a return that was missed.
+        return self._program_fd(number, probe.program, count=not probe.is_return)
+
+    def entry_fd(self, number: int) -> int:
+        """Return the program to attach at the entry of a function whose return is probed."""
+        return self._program_fd(number, self.plan.probes[number].entry_program, count=True)
+
+    def _program_fd(self, number: int, name: str, *, count: bool) -> int:
+        """Return a program for a probe. count: the kernel's counters of it are to be looked at."""
+        probe, program = self.plan.probes[number], self._object.program(name)
+        fd, symbol = program.fd, None
+        if not self.cookie[probe.mechanism]:
+            collects = bool(probe.sections) or CONNECTS.flag in probe.flags
+            code = _with_marks(program.instructions(), number, collects=collects)
+            fd, symbol = self._own(program.load_copy(code, *self._target(number))), probe.symbol
+        if count:
+            self.programs.setdefault(fd, (probe.mechanism, symbol))
         return fd
+
+    def calls(self) -> dict[int, int]:
+        """Return number of a probe -> calls of its function whose return wasn't seen yet."""
+        if not self.plan.any_return:
+            return {}
+        key, value = struct_dtype(self._btf, "call_key"), struct_dtype(self._btf, "call")
+        keys, _, count = libbpf.elements(
+            self._object.map_fd("calls"), key.itemsize, value.itemsize, self.plan.call_entries
+        )
+        numbers, counts = np.unique(np.frombuffer(keys, key, count)["probe"], return_counts=True)
+        return {int(number): int(n) for number, n in zip(numbers, counts, strict=True)}
 
     def _target(self, number: int) -> tuple[int, int]:
         """Return the function of a trampoline: type id, and a descriptor of its module's types (or 0)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from fyke.events import schema
 from fyke.kernel import syscall_bpf
 
 # cause -> member of struct counters in core/probe.bpf.h
-COUNTED = {"ring_full": "ring_full", "tracking_full": "tracking_full", "stack_full": "stack_full"}
+COUNTED = {name: name for name in ("ring_full", "missed_return", "tracking_full", "stack_full")}
 # Causes that cost whole events; the others cost an id or a stack.
 LOST_EVENTS = ("ring_full", "recursion", "missed_return", "abandoned")
 
@@ -54,6 +54,8 @@ class LossCounters:
         self._recursion = {fd: self._recursion_misses(fd) for fd in programs}
         self.totals: dict[str, int] = {}
         self._abandoned = 0
+        self._unreturned = np.zeros(len(plan.probes), np.int64)
+        self._reported = self._unreturned.copy()
 
     def look(self, clock_ns: Callable[[], int]) -> list[Gap]:
         """Return what was lost since the last look, one entry per probe, CPU and cause.
@@ -67,6 +69,7 @@ class LossCounters:
         if self._abandoned:
             gaps.append(Gap(self._since_ns, clock_ns(), "abandoned", self._abandoned))
             self._abandoned = 0
+        gaps += self._late_returns(clock_ns())
         for gap in gaps:
             self.totals[gap.cause] = self.totals.get(gap.cause, 0) + gap.count
         self._since_ns = began_ns
@@ -109,6 +112,19 @@ class LossCounters:
         # (in v5.12).
         return syscall_bpf.prog_info(fd).recursion_misses or 0
 
+    def _late_returns(self, until_ns: int) -> list[Gap]:
+        new, self._reported = self._unreturned - self._reported, self._unreturned.copy()
+        probes = self._plan.probes
+        return [
+            Gap(self._since_ns, until_ns, "missed_return", int(new[n]), probes[n].symbol, probes[n].mechanism)
+            for n in np.flatnonzero(new)
+        ]
+
+    def never_returned(self, calls: Mapping[int, int]) -> None:
+        """Count calls, by number of the probe, whose return wasn't seen until the end."""
+        for number, count in calls.items():
+            self._unreturned[number] += count
+
     def abandon(self, count: int) -> None:
         """Count events that were taken from the rings and are not written."""
         self._abandoned += count
@@ -124,12 +140,13 @@ class LossCounters:
 
     def filtered(self) -> list[int]:
         """Return how many hits of each probe gave no event because nobody asked for it."""
-        counters = self._counters
-        return [int(n) for n in (counters["hits"] - counters["recorded"] - counters["ring_full"]).sum(axis=1)]
+        hits, recorded = (self._counters[name].sum(axis=1) for name in ("hits", "recorded"))
+        return [int(h - r) - lost for h, r, lost in zip(hits, recorded, self.lost(), strict=True)]
 
     def lost(self) -> list[int]:
         """Return how many events of each probe were lost, as far as the kernel says of which."""
-        return [int(n) for n in self._counters["ring_full"].sum(axis=1)]
+        counted = (self._counters["ring_full"] + self._counters["missed_return"]).sum(axis=1)
+        return [int(n) + int(late) for n, late in zip(counted, self._unreturned, strict=True)]
 
     def unreadable(self) -> list[int]:
         """Return how many packets of each probe a filter couldn't judge, since bytes are out of reach."""

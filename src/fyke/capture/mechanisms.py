@@ -13,37 +13,62 @@ from fyke.errors import Unsupported
 class Mechanism:
     """A way to attach.
 
-    program: the one that runs at the probe. cookie: the rodata switch and feature of an attach cookie that
-    carries the number of the probe; None: there is none, so that each probe has a copy of the program;
-    empty: there always is one. array: its context is an array of all arguments, not the registers.
-    trampoline: each program is made for one function. connections: the program where one comes or goes.
+    program: the one that runs at the probe. entry: of returns, the one that runs at the function's entry.
+    connections: the one where a connection comes or goes.
+    cookie: the rodata switch and feature of a cookie that carries the number of the probe; None: there is
+    none, so that each probe has a copy of the program; empty: there always is one.
+    array: arguments are given as an array, not in registers. all: those that aren't in registers, too.
+    trampoline: each program is made for one function. many: one link attaches to many functions.
     """
 
     program: str
+    entry: str = ""
     cookie: str | None = None
     array: bool = False
+    all: bool = False
     trampoline: bool = False
+    many: bool = False
     connections: str = ""
 
 
 MECHANISMS = {
-    "raw_tracepoint": Mechanism("probe_raw_tracepoint", "raw_tracepoint_cookie", array=True),
-    "kprobe": Mechanism("probe_kprobe", "kprobe_cookie", connections="connection_kprobe"),
-    "kprobe_multi": Mechanism("probe_kprobe_multi", "", connections="connection_kprobe_multi"),
-    "fentry": Mechanism("probe_fentry", array=True, trampoline=True),
-    "fexit": Mechanism("", array=True, trampoline=True),
+    "raw_tracepoint": Mechanism("probe_raw_tracepoint", cookie="raw_tracepoint_cookie", array=True, all=True),
+    "kprobe": Mechanism("probe_kprobe", cookie="kprobe_cookie", connections="connection_kprobe"),
+    "kprobe_multi": Mechanism(
+        "probe_kprobe_multi", cookie="", many=True, connections="connection_kprobe_multi"
+    ),
+    "kretprobe": Mechanism("probe_kretprobe", "entry_kretprobe", cookie="kprobe_cookie", array=True),
+    "kretprobe_multi": Mechanism(
+        "probe_kretprobe_multi", "entry_kretprobe_multi", cookie="", array=True, many=True
+    ),
+    "fentry": Mechanism("probe_fentry", array=True, all=True, trampoline=True),
+    "fexit": Mechanism("probe_fexit", "entry_fexit", array=True, all=True, trampoline=True),
 }
 # Those at the entry of a function.
-ENTRIES = ("kprobe", "kprobe_multi", "fentry")
+ENTRIES = tuple(name for name, how in MECHANISMS.items() if not how.entry and name != "raw_tracepoint")
 
 
 def of_function(kernel: Kernel, spec: ProbeSpec) -> str:
-    """Return the mechanism for the functions of a spec. Raises Unsupported where the kernel lacks it."""
-    if spec.type == "fentry":
-        _check(kernel, spec, "fentry", " by fentry:", "write func: for whatever works here")
+    """Return the mechanism for the functions of a spec. Raises Unsupported where the kernel lacks it.
+
+    Without a type it is kprobes where there are any: a trampoline needs a program for each function, and a
+    program costs the verifier more than all else that starting costs.
+    """
+    if spec.type in ("fentry", "fexit"):
+        _check(kernel, spec, "fentry", f" by {spec.type}:", _OTHER[spec.type])
+        return spec.type
+    if spec.type == "func" and not kernel.features.has("kprobe") and kernel.features.has("fentry"):
         return "fentry"
     _check(kernel, spec, "kprobe", ": no kprobes here,", "use tracepoints: -p tp:SUBSYSTEM:NAME")
+    if spec.type == "kretprobe":
+        return "kretprobe_multi" if kernel.features.has("kprobe_multi") else "kretprobe"
     return kprobe(kernel)
+
+
+_OTHER = {
+    "fentry": "write func: for whatever works here",
+    "fexit": "write kr: for kretprobes, where there are kprobes",
+}
 
 
 def kprobe(kernel: Kernel) -> str:

@@ -16,16 +16,27 @@ _FD_CLOEXEC = 8
 _IOC_ENABLE, _IOC_SET_BPF = 0x2400, 0x40042408
 
 
-def open_kprobe(function: str, cpu: int) -> int:
-    """Open a perf event at a function's entry. Raises OSError.
+def open_kprobe(function: str, cpu: int, *, returns: bool = False) -> int:
+    """Open a perf event at a function's entry, or its return. Raises OSError.
 
     Programs run at it on all CPUs, but one that is online must be named.
     """
     name = ct.create_string_buffer(function.encode())
-    # struct perf_event_attr: type, size, config, sample_period, sample_type, read_format, flags,
-    # wakeup_events, bp_type, config1 (kprobe_func), config2 (probe_offset)
+    # struct perf_event_attr: type, size, config (bit 0: the return), sample_period, sample_type,
+    # read_format, flags, wakeup_events, bp_type, config1 (kprobe_func), config2 (probe_offset)
     attr = struct.pack(
-        "=IIQQQQQIIQQ", int(_PMU_TYPE.read_text()), _ATTR_BYTES, 0, 1, 0, 0, 0, 0, 0, ct.addressof(name), 0
+        "=IIQQQQQIIQQ",
+        int(_PMU_TYPE.read_text()),
+        _ATTR_BYTES,
+        int(returns),
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+        ct.addressof(name),
+        0,
     ).ljust(_ATTR_BYTES, b"\0")
     return syscall(number_of("perf_event_open"), attr, -1, cpu, -1, _FD_CLOEXEC)
 

@@ -26,6 +26,7 @@ MAX_SNAPLEN = 2048
 DEFAULT_MAX_PROBES = 2048
 TRACKING_ENTRIES = 1 << 16
 STACK_ENTRIES = 1 << 14
+CALL_ENTRIES = 1 << 14  # calls of functions whose return is probed, at a time
 MAX_RING_BYTES = 1 << 31  # max_entries of a map is 32 bits wide, and a ring's size a power of two
 # Attaching and detaching one kprobe costs tens of milliseconds.
 MANY_SINGLE_KPROBES = 50
@@ -66,6 +67,7 @@ class Plan:
     connections: Connections = field(default_factory=Connections)
     tracking_entries: int = TRACKING_ENTRIES
     stack_entries: int = STACK_ENTRIES
+    call_entries: int = CALL_ENTRIES
 
     @property
     def ring_bytes(self) -> int:
@@ -78,6 +80,11 @@ class Plan:
         """Size of each possible CPU's ring. Many machines could have far more CPUs than they have: those get
         a page, which counts what is lost there should they come."""
         return tuple(self.ring_bytes if cpu in self.online else mmap.PAGESIZE for cpu in range(self.cpus))
+
+    @property
+    def any_return(self) -> bool:
+        """Whether some probe is at a function's return."""
+        return any(p.is_return for p in self.probes)
 
     @property
     def any_stack(self) -> bool:
@@ -111,6 +118,8 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     on = any(c.name == "skb-tracking" for c in collectors)
     verify = probes.add_tracking() if on else False
     planned = tuple(probes.by_place.values())
+    if any("retval" in probe.sections for probe in planned):
+        sections = ("retval", *sections)
     if len(planned) > options.max_probes:
         raise UsageError(
             f"{len(planned)} probes are more than --max-probes {options.max_probes}",

@@ -23,7 +23,7 @@ TYPES = {
     "usdt": "usdt",
     "func": "func",
 }
-SUPPORTED = ("kprobe", "fentry", "raw_tracepoint", "func")
+SUPPORTED = ("kprobe", "kretprobe", "fentry", "fexit", "raw_tracepoint", "func")
 OPTIONS = ("stack",)
 
 _HINT = "write [TYPE:]TARGET[/stack], e.g. kprobe:ip_rcv, tp:net:netif_rx/stack, ip_rcv or skb:kfree_skb"

@@ -9,12 +9,14 @@ from fyke.capture import mechanisms
 from fyke.capture.arguments import IN_REGISTERS, argument_slots, readable_params, root_slots
 from fyke.capture.getters import GETTERS, steps
 from fyke.capture.kernel import Kernel
+from fyke.capture.mechanisms import MECHANISMS
 from fyke.capture.probe_spec import ProbeSpec
 from fyke.collectors import Collector
 from fyke.collectors.api import SKB
 from fyke.collectors.ct.events import CONNECTS, CREATED, CT_EVENT, DESTROYED, ConnectionProbe
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import Unsupported, UsageError
+from fyke.kernel.return_type import ReturnType
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class PlannedProbe:
     flags: names of `enum probe_flags`, without the prefix.
     roots: struct that the field filter starts from -> index of the argument that points to one.
     skb_steps: byte offsets of the pointers to follow from the argument `skb` to the packet; none: it is one.
+    returns: what the function returns, at a probe of its return; None: nothing, or not known.
     exit: what tracking looks at the function's return for (enum exit_id); empty: it doesn't.
     """
 
@@ -37,6 +40,7 @@ class PlannedProbe:
     asked: tuple[str, ...] = ()
     roots: Mapping[str, int] = field(default_factory=dict)
     skb_steps: tuple[int, ...] = ()
+    returns: ReturnType | None = None
     exit: str = ""
 
     @property
@@ -49,13 +53,23 @@ class PlannedProbe:
         """The program of the BPF object that runs there."""
         if self.exit:
             return f"exit_{self.exit}"
-        how = mechanisms.MECHANISMS[self.mechanism]
+        how = MECHANISMS[self.mechanism]
         return how.connections if self.connection else how.program
+
+    @property
+    def entry_program(self) -> str:
+        """Of a return, the program that runs at the function's entry."""
+        return MECHANISMS[self.mechanism].entry
 
     @property
     def internal(self) -> bool:
         """Whether only tracking needs it."""
         return not self.asked
+
+    @property
+    def is_return(self) -> bool:
+        """Whether it is at the function's return, and another program at its entry."""
+        return not self.exit and bool(self.entry_program)
 
 
 class ProbeSet:
@@ -85,6 +99,8 @@ class ProbeSet:
         """
         is_tracepoint = spec.type == "raw_tracepoint"
         mechanism = spec.type if is_tracepoint else mechanisms.of_function(self.kernel, spec)
+        if mechanism == "fentry" and spec.type == "func":
+            self.notes.append(f"{spec.text} is probed by fentry: no kprobes here, {self._why_no('kprobe')}")
         match = self.kernel.match_tracepoints if is_tracepoint else self.kernel.match_functions
         targets = match(spec.target)
         if not targets:
@@ -125,6 +141,9 @@ class ProbeSet:
             "a probe needs an argument such as struct sk_buff * or struct net_device *",
         )
 
+    def _why_no(self, feature: str) -> str:
+        return self.kernel.features[feature].why
+
     def params_of(self, probe: PlannedProbe) -> list[str]:
         """Return the types of what can be read of a planned probe's arguments."""
         params = readable_params(self._params(probe.symbol, probe.mechanism) or [], probe.mechanism)
@@ -149,19 +168,34 @@ class ProbeSet:
         if not sections:
             return False
         stack = frozenset({"STACK"} if spec.stack or self.stack else ())
-        self._merge(
-            PlannedProbe(
-                target,
-                mechanism,
-                sections,
-                arguments,
-                stack,
-                (asked,),
-                root_slots(params or [], mechanism, self.roots),
-                skb_steps,
-            )
-        )
+        roots = root_slots(params or [], mechanism, self.roots)
+        probe = PlannedProbe(target, mechanism, sections, arguments, stack, (asked,), roots, skb_steps)
+        if MECHANISMS[mechanism].trampoline:
+            probe = self._in_slots(probe)
+        self._merge(self._with_result(probe) if probe.is_return else probe)
         return True
+
+    def _in_slots(self, probe: PlannedProbe) -> PlannedProbe:
+        """Count 8-byte words in place of arguments: a structure passed by value may take two."""
+        slots = self.kernel.function_slots(probe.symbol)
+        return replace(
+            probe,
+            arguments={kind: slots[index] for kind, index in probe.arguments.items()},
+            roots={root: slots[index] for root, index in probe.roots.items()},
+        )
+
+    def _with_result(self, probe: PlannedProbe) -> PlannedProbe:
+        returns = self.kernel.function_return(probe.symbol)
+        if returns is None:
+            return probe
+        is_array_of_all = MECHANISMS[probe.mechanism].all
+        at = self.kernel.function_slots(probe.symbol)[-1] if is_array_of_all else IN_REGISTERS
+        return replace(
+            probe,
+            sections=probe.sections | {"retval"},
+            arguments={**probe.arguments, "result": at},
+            returns=returns,
+        )
 
     def _way_to_skb(self, params: list[str], mechanism: str) -> tuple[int, tuple[int, ...]]:
         """Return which argument leads to a packet, and how; no steps: none does, or it is one itself."""

@@ -133,7 +133,7 @@ _CAUSES = {
     "ring_full": "%d events lost: the buffer is full; make it larger with --buffer, or ask for less",
     "abandoned": "%d events thrown away: after the second signal there was no time to write them",
     "recursion": "%d events lost: probes were hit while another of ours was running on the same CPU",
-    "missed_return": "%d returns of functions were missed",
+    "missed_return": "%d returns of functions were not seen: missed, or still to come at the end",
     "tracking_full": "%d packets not tracked: too many at once",
     "stack_full": "%d stack traces lost: no room for more different ones",
 }

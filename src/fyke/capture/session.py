@@ -30,6 +30,8 @@ FLUSH_SECONDS = 1.0
 BATCH_RECORDS = 10_240
 # How long to sleep between looks at the rings; a ring that fills up ends the sleep.
 POLL_SECONDS = 0.05
+# How long functions that were called may take to return at the end.
+RETURN_SECONDS = 0.2
 
 
 class Session:
@@ -98,6 +100,8 @@ class Session:
     def stop(self) -> Iterator[pa.RecordBatch]:
         """Stop events, detach, and yield the last of them."""
         self._loaded.enable(False)
+        if self.plan.any_return:
+            self._wait_for_returns()
         if self._attached:
             self._attached.detach()
         while True:
@@ -108,6 +112,13 @@ class Session:
                 yield self._batch()
             if not self.rings.more:
                 return
+
+    def _wait_for_returns(self) -> None:
+        """Let the functions that are running return, for a moment; some wait for what may not come."""
+        end = time.monotonic() + RETURN_SECONDS
+        while (calls := self._loaded.calls()) and time.monotonic() < end:
+            time.sleep(RETURN_SECONDS / 10)
+        self.loss.never_returned(calls)
 
     def _batch(self) -> pa.RecordBatch:
         import numpy as np

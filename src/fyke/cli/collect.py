@@ -41,9 +41,9 @@ OPTIONS = (
     ),
     Option(
         ("-p", "--probe"),
-        "where: [TYPE:]TARGET[/OPTION]; TYPE is tp (tracepoint), k (kprobe), fe (fentry) or func (default: "
-        "tp for SUBSYSTEM:NAME, else func), `*` matches, OPTION is stack; may be repeated (default: "
-        "tp:net:netif_receive_skb and tp:net:net_dev_start_xmit)",
+        "where: [TYPE:]TARGET[/OPTION]; TYPE is tp (tracepoint), k (kprobe), kr (kretprobe), fe (fentry), "
+        "fx (fexit) or func (default: tp for SUBSYSTEM:NAME, else func), `*` matches, OPTION is stack; may "
+        "be repeated (default: tp:net:netif_receive_skb and tp:net:net_dev_start_xmit)",
         {"metavar": "PROBE", "action": "append"},
     ),
     FILTER,

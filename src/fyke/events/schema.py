@@ -49,12 +49,29 @@ KERNEL = Section(
         Column(
             "probe_type",
             "string",
-            "Mechanism: raw_tracepoint, kprobe, kprobe_multi, fentry, fexit, kretprobe; capture: a packet of "
-            "another tool's capture (its times are the wall clock's, until merged)",
+            "Mechanism: raw_tracepoint, kprobe, kprobe_multi, fentry, fexit, kretprobe, kretprobe_multi; "
+            "capture: a packet of another tool's capture (its times are the wall clock's, until merged)",
         ),
         Column("stack", "list<string>", "Stack trace where asked for, innermost first, as symbol+0xoffset"),
     ),
     in_kernel=False,
+)
+
+RETVAL = Section(
+    "retval",
+    "What the function returned, where its return is probed.",
+    (
+        Column(
+            "value",
+            "int64",
+            "The value as the type has it; unsigned numbers of 64 bits and addresses by their bits",
+            source="value",
+        ),
+        Column(
+            "name", "string", "Its name: an error (EACCES), an enumerator, true, false, NULL; null for others"
+        ),
+        Column("type", "string", "The type, as C spells it"),
+    ),
 )
 
 OTHER = Section(
@@ -124,7 +141,7 @@ def sections() -> tuple[Section, ...]:
     from fyke.collectors import COLLECTORS
 
     collected = tuple(section for collector in COLLECTORS for section in collector.sections)
-    return (TASK, KERNEL, *collected, OTHER, GAP, CLOSING, JOURNEY)
+    return (TASK, KERNEL, RETVAL, *collected, OTHER, GAP, CLOSING, JOURNEY)
 
 
 def arrow_type(column: Column) -> pa.DataType:

@@ -81,6 +81,28 @@ class Btf(BtfTypes):
         type_id = self.find("func", function)
         return None if type_id is None else self._prototype(self.target(type_id))
 
+    def return_type_id(self, function: str) -> int:
+        """Return the type that a function returns, 0 for none. ValueError when BTF does not have it."""
+        words, pos = self._proto_of(function)
+        return words[pos + 2]
+
+    def argument_slots(self, function: str) -> tuple[int, ...]:
+        """Return where each parameter begins among the 8-byte words they are passed in, and their number.
+
+        A structure passed by value takes as many as it has. ValueError when BTF does not have the function.
+        """
+        words, pos = self._proto_of(function)
+        slots = [0]
+        for at in range(pos + 4, pos + 4 + 2 * vlen_of(words[pos + 1]), 2):
+            slots.append(slots[-1] + (max(1, -(-self.size(words[at]) // 8)) if words[at] else 1))
+        return tuple(slots)
+
+    def _proto_of(self, function: str) -> tuple[memoryview[int], int]:
+        type_id = self.find("func", function)
+        if type_id is None:
+            raise ValueError(f"BTF has no function {function}")
+        return self._of_kind(self.target(type_id), (FUNC_PROTO,), "function prototype")
+
     def tracepoints(self) -> list[str]:
         """Return the bare names of this BTF's own tracepoints (not those of the base)."""
         return [name[len(_TRACEPOINT) :] for name in self.own_named(TYPEDEF) if name.startswith(_TRACEPOINT)]

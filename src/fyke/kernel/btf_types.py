@@ -106,6 +106,11 @@ class BtfTypes(RawBtf):
             return bool(words[pos + 3] >> 24 & 1)
         return bool(words[pos + 1] >> 31)
 
+    def int_encoding(self, type_id: int) -> int:
+        """Return the encoding of an integer (behind typedefs): bits BTF_INT_SIGNED, _CHAR, _BOOL."""
+        words, pos = self._of_kind(self.resolve(type_id), (INT,), "integer")
+        return words[pos + 3] >> 24 & 0xF
+
     def size(self, type_id: int) -> int:
         """Return the size of a type in bytes. ValueError for types that have none (void, functions)."""
         count = 1

@@ -19,6 +19,7 @@ from fyke.kernel.btf import Btf, Prototype
 from fyke.kernel.features import Features
 from fyke.kernel.kallsyms import Kallsyms
 from fyke.kernel.machine import has_module
+from fyke.kernel.return_type import ReturnType, return_type
 
 _T = TypeVar("_T")
 
@@ -76,6 +77,16 @@ class LiveKernel:
         """Return what a function of the kernel or a module takes and returns; None when unknown."""
         found = self.function_type(name)
         return None if found is None else self._btf(found[0]).prototype(name)
+
+    def function_return(self, name: str) -> ReturnType | None:
+        """Return what a function returns, None when that is nothing (or more than a number), or not known."""
+        found = self.function_type(name)
+        return None if found is None else return_type(self._btf(found[0]), name)
+
+    def function_slots(self, name: str) -> tuple[int, ...]:
+        """Return where each parameter begins among the 8-byte words they are passed in, and their number."""
+        found = self.function_type(name)
+        return (0,) if found is None else self._btf(found[0]).argument_slots(name)
 
     def function_type(self, name: str) -> tuple[str, int] | None:
         """Return (module, type id) of a function, for attaching fentry; the kernel itself is module ``."""

@@ -15,6 +15,7 @@ PROBE_LETTERS = {
     "kprobe_multi": "k",
     "fentry": "k",
     "kretprobe": "kr",
+    "kretprobe_multi": "kr",
     "fexit": "kr",
     "capture": "cap",  # no probe: the interface that another tool captured on
 }
@@ -49,6 +50,20 @@ HEAD = Part(
     ("cpu", "task.pid", "task.tgid", "task.comm", "kernel.symbol", "kernel.probe_type"),
     head_text,
 )
+
+
+def retval_text(style: Style, value: int | None, name: str | None, type_: str | None) -> str | None:
+    """Return what the function returned: `returned -13 (EACCES)`, `returned 0xffff8881...`."""
+    if value is None:
+        return None
+    if name in ("true", "false", "NULL"):
+        return f"returned {name}"
+    is_address = type_ is not None and type_.endswith("*") and name is None
+    number = f"{value & 0xFFFFFFFFFFFFFFFF:#x}" if is_address else str(value)
+    return f"returned {number}" + (f" ({shown(name)})" if name is not None else "")
+
+
+RETVAL = Part(Place.FIRST_LINE, ("retval.value", "retval.name", "retval.type"), retval_text)
 
 
 class StackText:

@@ -12,13 +12,18 @@ import pyarrow.compute as pc
 from fyke.collectors.formatting import Part, Place, Style, all_parts
 from fyke.events.facts import Facts
 from fyke.render.distinct import TextCache
-from fyke.render.head import HEAD, StackText
+from fyke.render.head import HEAD, RETVAL, StackText
 from fyke.render.notes import gap_text, loss_text, startup_text
 from fyke.render.times import time_texts
 
 # Rows made into text at once: enough to find repeats, little enough to stay in the CPU's caches.
 SLICE_ROWS = 8_192
 _NONE = pa.nulls(1, pa.string())[0]  # pa.scalar() would import pandas, where it is
+
+
+def _parts() -> list[Part]:
+    """Return all parts, in the order in which they stand."""
+    return sorted((HEAD, RETVAL, *all_parts()), key=lambda part: part.place)
 
 
 class EventText:
@@ -31,7 +36,7 @@ class EventText:
     def __init__(self, style: Style, *, series: bool = False) -> None:
         self._style = style
         self._series = series
-        self._parts = [(part, TextCache(_with_lead(part, style))) for part in (HEAD, *all_parts())]
+        self._parts = [(part, TextCache(_with_lead(part, style))) for part in _parts()]
         self._stack = StackText(style)
         self._journey: int | None = None  # of the last event shown
         self._begun = False

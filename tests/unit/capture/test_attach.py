@@ -19,7 +19,7 @@ from fyke.errors import RunError
 RX = "net:netif_receive_skb"
 # Said of the machine or the process, not of a probe.
 OF_ALL = [errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM]
-MECHANISMS = ["raw_tracepoint", "kprobe", "kprobe_multi", "fexit"]
+MECHANISMS = ["raw_tracepoint", "kprobe", "kprobe_multi", "kretprobe", "kretprobe_multi", "fentry", "fexit"]
 
 
 @dataclass
@@ -39,6 +39,9 @@ class MadeLoaded:
 
     def program_fd(self, number: int) -> int:
         return 100 + number
+
+    def entry_fd(self, number: int) -> int:
+        return 200 + number
 
 
 @dataclass
@@ -62,12 +65,15 @@ class MadeKernel:
         self.calls.append(("raw_tracepoint_open", program_fd, name, cookie))
         return self._answer(name if name is not None else f"program {program_fd}")
 
-    def link_create_kprobe_multi(self, program_fd: int, symbols: list[str], cookies: list[int]) -> int:
-        self.calls.append(("kprobe_multi", program_fd, tuple(symbols), tuple(cookies)))
+    def link_create_kprobe_multi(
+        self, program_fd: int, symbols: list[str], cookies: list[int], *, returns: bool = False
+    ) -> int:
+        kind = "kretprobe_multi" if returns else "kprobe_multi"
+        self.calls.append((kind, program_fd, tuple(symbols), tuple(cookies)))
         return self._answer(*symbols)
 
-    def open_kprobe(self, function: str, cpu: int) -> int:
-        self.calls.append(("open_kprobe", function, cpu))
+    def open_kprobe(self, function: str, cpu: int, *, returns: bool = False) -> int:
+        self.calls.append(("open_kretprobe" if returns else "open_kprobe", function, cpu))
         return self._answer(function)
 
     def attach(self, event_fd: int, program_fd: int, cookie: int | None) -> int | None:
@@ -90,7 +96,8 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[MadeKernel]:
 
 
 def planned(symbol: str, mechanism: str, *flags: str, asked: tuple[str, ...] = ()) -> PlannedProbe:
-    return PlannedProbe(symbol, mechanism, frozenset(), {"skb": 0}, frozenset(flags), asked)
+    exit_ = "" if asked or mechanism != "fexit" else "expand"
+    return PlannedProbe(symbol, mechanism, frozenset(), {"skb": 0}, frozenset(flags), asked, exit=exit_)
 
 
 def loaded(*probes: PlannedProbe, cookies: bool = True) -> Any:
@@ -126,6 +133,25 @@ def test_every_mechanism_is_attached_in_its_way(kernel: MadeKernel) -> None:
     ]
     assert len(kernel.given) == 5
     assert done == [(3, 5), (4, 5), (5, 5)]
+
+
+def test_returns_are_attached_before_their_entries(kernel: MadeKernel) -> None:
+    """A call that is remembered at the entry must be seen to return."""
+    attached(
+        planned("f", "kretprobe", asked=("kr:f",)),
+        planned("g", "kretprobe_multi", asked=("kr:g",)),
+        planned("h", "fexit", asked=("fx:h",)),
+    )
+    assert kernel.calls == [
+        ("kretprobe_multi", 101, ("g",), (1,)),
+        ("kprobe_multi", 201, ("g",), (1,)),
+        ("open_kretprobe", "f", 2),
+        ("perf_attach", 1002, 100, 0),
+        ("open_kprobe", "f", 2),
+        ("perf_attach", 1004, 200, 0),
+        ("raw_tracepoint_open", 102, None, 0),
+        ("raw_tracepoint_open", 202, None, 0),
+    ]
 
 
 def test_without_cookies_programs_know_their_number_themselves(kernel: MadeKernel) -> None:
@@ -178,9 +204,9 @@ def test_an_error_that_all_would_meet_ends_it_at_once(kernel: MadeKernel, mechan
     probes = [planned(f"{prefix}f{n}", mechanism, asked=("f*",)) for n in range(64)]
     with pytest.raises(RunError) as caught:
         attached(*probes)
-    named = "f0" if mechanism == "kprobe_multi" else f"{prefix}f1"  # of many at once, the first
+    named = "f0" if mechanism.endswith("_multi") else f"{prefix}f1"  # of many at once, the first
     assert caught.value.message == f"can't attach to {named} ({mechanism}): {os.strerror(code)}"
-    assert len(kernel.calls) <= 4
+    assert len(kernel.calls) <= 6
 
 
 def test_a_perf_event_is_closed_when_its_program_is_refused(kernel: MadeKernel) -> None:

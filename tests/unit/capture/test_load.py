@@ -128,6 +128,25 @@ def test_a_trampoline_has_a_program_for_its_function(btf: Btf) -> None:
     assert told(made, made.plan.probes[1])["skb_at"] == 16
 
 
+def test_a_return_is_told_which_bits_are_the_values(btf: Btf) -> None:
+    made = loaded(planned(probes=("fx:ip_rcv", "ip_rcv")), btf)
+    dtype = struct_dtype(btf, "probe")
+    configs = [np.frombuffer(made._config(probe, dtype), dtype)[0] for probe in made.plan.probes[:2]]
+    found = [(int(c["result_at"]), int(c["result_unused"]), bool(c["result_signed"])) for c in configs]
+    assert found == [(32, 32, True), (-1, 0, False)]
+
+
+def test_a_return_has_a_program_for_its_entry(btf: Btf) -> None:
+    made = loaded(planned(probes=("fx:ip_rcv", "kr:ip_rcv")), btf)
+    made._targets = {0: ("", 1000)}
+    ends = [made.program_fd(number) for number in range(2)]
+    begins = [made.entry_fd(number) for number in range(2)]
+    assert len({*ends, *begins}) == 4
+    # Misses of a return's program are counted as returns that were missed.
+    assert made.programs == {begins[0]: ("fexit", "ip_rcv"), begins[1]: ("kretprobe_multi", None)}
+    assert made._object.fds.keys() >= {"entry_kretprobe_multi", "probe_kretprobe_multi"}
+
+
 # The C side
 
 
@@ -149,7 +168,7 @@ def test_every_flag_is_known_and_none_is_without_a_probe(btf: Btf) -> None:
 
 
 def test_every_mechanism_has_its_program() -> None:
-    programs = set(re.findall(r"^int (probe_\w+)\(", SOURCE, re.MULTILINE))
-    assert {how.program for how in MECHANISMS.values()} - {""} == programs
+    programs = set(re.findall(r"^int ((?:probe|entry)_\w+)\(", SOURCE, re.MULTILINE))
+    assert {name for how in MECHANISMS.values() for name in (how.program, how.entry)} - {""} == programs
     connections = set(re.findall(r"^int (connection_\w+)\(", SOURCE, re.MULTILINE))
     assert {how.connections for how in MECHANISMS.values()} - {""} == connections

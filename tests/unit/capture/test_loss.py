@@ -54,6 +54,16 @@ def test_every_cause_has_its_counter_and_its_description(counters: npt.NDArray[n
     assert all(name in cause.doc for name in (*COUNTED, *LOST_EVENTS))
 
 
+def test_returns_that_never_came_are_lost_once(plan: Plan, counters: npt.NDArray[np.void]) -> None:
+    loss = LossCounters(plan, counters, {}, start_ns=100)
+    counters["hits"][1, 0], counters["recorded"][1, 0], counters["missed_return"][1, 0] = 10, 5, 1
+    assert loss.look(at(200)) == [Gap(100, 200, "missed_return", 1, "ip_rcv", "kprobe_multi", 0)]
+    loss.never_returned({1: 2})
+    assert loss.look(at(300)) == [Gap(200, 300, "missed_return", 2, "ip_rcv", "kprobe_multi", None)]
+    assert loss.look(at(400)) == []
+    assert (loss.lost()[1], loss.filtered()[1], loss.lost_events) == (3, 2, 3)
+
+
 def test_each_look_gives_what_is_new(plan: Plan, counters: npt.NDArray[np.void]) -> None:
     loss = LossCounters(plan, counters, {}, start_ns=100)
     assert loss.look(at(150)) == []

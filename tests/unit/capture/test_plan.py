@@ -8,6 +8,7 @@ import pytest
 from made_kernel import SUBSYSTEMS, made_kernel
 from made_plan import COLLECTORS, DROP, NO_GSO, RX, TX, USUAL, asked, exits, planned, probes, refused
 
+from fyke.capture.filters import FilterOptions
 from fyke.capture.plan import Options, PlannedProbe, make_plan
 from fyke.errors import Unsupported, UsageError
 
@@ -282,6 +283,54 @@ def test_a_type_given_by_name_is_refused_where_it_is_not_there() -> None:
     assert isinstance(error, Unsupported)
     assert error.message == "can't probe function ip_rcv by fentry: the kernel refuses it"
     assert error.hint == "write func: for whatever works here"
+
+
+def test_returns_have_the_value_behind_what_the_entry_had() -> None:
+    plan = planned(probes=("kr:ip_rcv", "fx:ip_rcv", "fx:six_then_skb", "k:ip_rcv"))
+    there = {(p.symbol, p.mechanism): p for p in plan.probes if p.asked and ":" not in p.symbol}
+    assert {place: p.arguments for place, p in there.items()} == {
+        ("ip_rcv", "kretprobe_multi"): {"skb": 0, "dev": 1, "result": 6},
+        ("ip_rcv", "fexit"): {"skb": 0, "dev": 1, "result": 4},
+        ("six_then_skb", "fexit"): {"skb": 6, "result": 7},
+        ("ip_rcv", "kprobe_multi"): {"skb": 0, "dev": 1},
+    }
+    assert {p.mechanism for p in there.values() if "retval" in p.sections} == {"kretprobe_multi", "fexit"}
+    assert [p.returns.text for p in there.values() if p.returns] == ["int"] * 3
+    assert plan.any_return
+    assert plan.sections[0] == "retval"
+    assert "retval" not in planned(probes=("fe:ip_rcv",)).sections
+
+
+@pytest.mark.parametrize(
+    ("kind", "features", "message"),
+    [
+        ("kr", ("fentry",), "can't probe function ip_rcv: no kprobes here, this kernel doesn't have it"),
+        ("fx", ("kprobe",), "can't probe function ip_rcv by fexit: the kernel refuses it"),
+    ],
+)
+def test_returns_are_refused_where_they_are_not_there(
+    kind: str, features: tuple[str, ...], message: str
+) -> None:
+    error = refused(made_kernel(features), probes=(f"{kind}:ip_rcv",))
+    assert isinstance(error, Unsupported)
+    assert error.message == message
+
+
+def test_filters_of_the_return_value_are_for_returns() -> None:
+    fields = FilterOptions(fields="retval < 0")
+    plan = planned(probes=("kr:ip_rcv", "tp:" + RX), filters=fields)
+    assert [n for n in plan.notes if "field filter" in n] == [
+        f"nothing passes the field filter at {RX}, {DROP}: only exit probes have a return value"
+    ]
+    assert refused(probes=("ip_rcv",), filters=fields).message == (
+        "nothing can pass the field filter at ip_rcv, skb:kfree_skb: only exit probes have a return value"
+    )
+
+
+def test_a_function_without_a_type_gets_what_works() -> None:
+    plan = planned(made_kernel(("fentry",)), probes=("ip_rcv",), collectors=("skb",))
+    assert [p.mechanism for p in plan.probes if p.asked] == ["fentry"]
+    assert plan.notes == ("ip_rcv is probed by fentry: no kprobes here, this kernel doesn't have it",)
 
 
 def test_fentry_needs_no_kprobes() -> None:

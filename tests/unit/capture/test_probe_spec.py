@@ -17,7 +17,11 @@ SYNTAX = "write [TYPE:]TARGET[/stack], e.g. kprobe:ip_rcv, tp:net:netif_rx/stack
     [
         ("k:ip_rcv", "kprobe", "ip_rcv"),
         ("kprobe:ip_rcv", "kprobe", "ip_rcv"),
+        ("kr:ip_rcv", "kretprobe", "ip_rcv"),
+        ("kretprobe:ip_rcv", "kretprobe", "ip_rcv"),
         ("fe:ip_rcv", "fentry", "ip_rcv"),
+        ("fx:ip_rcv", "fexit", "ip_rcv"),
+        ("fexit:ip_rcv", "fexit", "ip_rcv"),
         ("fentry:ip_rcv", "fentry", "ip_rcv"),
         ("func:ip_rcv", "func", "ip_rcv"),
         ("ip_rcv", "func", "ip_rcv"),
@@ -92,10 +96,6 @@ def test_mistakes(text: str, message: str, hint: str) -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("kr:ip_rcv", "kretprobe"),
-        ("kretprobe:ip_rcv", "kretprobe"),
-        ("fx:ip_rcv", "fexit"),
-        ("fexit:ip_rcv", "fexit"),
         ("u:/bin/sh:main", "uprobe"),
         ("uprobe:ip_rcv", "uprobe"),
         ("usdt:ovs:recv", "usdt"),
@@ -105,7 +105,7 @@ def test_types_that_come_later_are_named(text: str, kind: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_probe(text)
     assert caught.value.message == f"probe type {kind} in {text!r} is not available yet"
-    assert caught.value.hint == "use one of: kprobe, fentry, raw_tracepoint, func"
+    assert caught.value.hint == "use one of: kprobe, kretprobe, fentry, fexit, raw_tracepoint, func"
     assert caught.value.exit_code == 2
 
 

@@ -36,8 +36,8 @@ MISTAKES: list[tuple[str, list[str], str, str]] = [
     ),
     (
         "probe type",
-        ["-p", "kr:ip_rcv"],
-        "probe type kretprobe in 'kr:ip_rcv' is not available yet",
+        ["-p", "u:ip_rcv"],
+        "probe type uprobe in 'u:ip_rcv' is not available yet",
         "use one of: ",
     ),
     ("no probe", ["-p", ""], "probe '' names no target", "write [TYPE:]TARGET"),
@@ -287,6 +287,7 @@ def test_the_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:
             "records_per_ring": (4 << 20) // 144,
             "tracking": 0,
             "stacks": 0,
+            "calls": 0,
         },
         "notes": [],
     }

@@ -43,6 +43,7 @@ def test_an_event_of_which_only_the_time_is_known() -> None:
         ("kprobe_multi", "k"),
         ("fentry", "k"),
         ("kretprobe", "kr"),
+        ("kretprobe_multi", "kr"),
         ("fexit", "kr"),
         ("?", "invalid"),
         (None, "invalid"),
@@ -51,6 +52,24 @@ def test_an_event_of_which_only_the_time_is_known() -> None:
 def test_mechanisms(mechanism: str | None, letters: str) -> None:
     shown = text([event(1, kernel={"symbol": "ip_rcv", "probe_type": mechanism})])
     assert f"[{letters}] ip_rcv" in shown
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "type_", "shown"),
+    [
+        (0, None, "int", "returned 0"),
+        (-13, "EACCES", "int", "returned -13 (EACCES)"),
+        (1, "true", "bool", "returned true"),
+        (0, "NULL", "struct sk_buff *", "returned NULL"),
+        (-12, "ENOMEM", "struct sk_buff *", "returned -12 (ENOMEM)"),
+        (-2, None, "struct sk_buff *", "returned 0xfffffffffffffffe"),
+        (16, "BUSY\x1b[2J", "netdev_tx_t", "returned 16 (BUSY\\x1b[2J)"),
+    ],
+)
+def test_what_was_returned(value: int, name: str | None, type_: str, shown: str) -> None:
+    kernel = {"symbol": "f", "probe_type": "fexit"}
+    retval = {"value": value, "name": name, "type": type_}
+    assert text([event(1, kernel=kernel, retval=retval)]) == f"1 (1) [ping] 544 [kr] f {shown}\n\n"
 
 
 def test_stacks() -> None:

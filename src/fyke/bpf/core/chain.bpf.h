@@ -79,7 +79,8 @@ static __always_inline __u64 wake_up_flags(const struct context *c, void *ring)
 }
 
 /* Take a record and fill its header; NULL, and counted, when there is no room. */
-static __always_inline struct record *open_record(struct context *c, void *ring)
+/* `ctx`: the program's own context. */
+static __always_inline struct record *open_record(struct context *c, void *ring, void *ctx)
 {
 	struct record *r = bpf_ringbuf_reserve(ring, record_bytes, 0);
 	__u64 pid_tgid;
@@ -95,7 +96,7 @@ static __always_inline struct record *open_record(struct context *c, void *ring)
 	r->pid = pid_tgid;
 	r->tgid = pid_tgid >> 32;
 	bpf_get_current_comm(r->comm, sizeof(r->comm));
-	r->stack_id = stack_id(c);
+	r->stack_id = stack_id(c, ctx);
 	return r;
 }
 
@@ -118,7 +119,7 @@ static __always_inline void send(struct context *c, const struct tracked *t)
 
 	if (!ring)
 		return;
-	r = open_record(c, ring);
+	r = open_record(c, ring, c->ctx);
 	if (r)
 		close_record(c, ring, r, collect(c, t, r));
 }
@@ -152,7 +153,7 @@ static __always_inline void chain(struct context *c, __u32 probe_id, __s16 first
 	if (on(c, SECTION_nft) && !is_wanted_verdict(c))
 		return;
 	t = track(c);
-	if (wants_packets(c) && (t || matches(c))) {
+	if (wants_packets(c) && (t || matches(c, true))) {
 		note_new_connection(c);
 		if (c->probe->sections) {
 			if (!t && tracking_on && c->skb)

@@ -4,23 +4,24 @@
  */
 #pragma once
 
-#include "core/probe.bpf.h"
+#include "core/call.bpf.h"
 #include "core/views.bpf.h"
 
 struct context {
-	void *ctx; /* the program's own context */
+	void *ctx; /* the program's own context, or other memory that has the arguments */
 	const struct probe *probe;
 	struct counters *counters;
 	__u64 timestamp_ns;
 	__u32 probe_id;
 	__u32 cpu;
-	struct sk_buff *skb;	  /* its address */
+	struct sk_buff *skb;	  /* its address; NULL: there is none to read */
 	struct sk_buff *skb_view; /* what to read its members from; valid when skb is not NULL */
 	unsigned char *head;	  /* skb->head */
 	/* The stack has no room for all of them at once: filters run before anything else needs the copy, and who
 	 * needs a name calls view_skb_again(). */
 	union {
 		__u8 skb_copy[256];
+		struct call call;
 		struct packet_view packet;
 		struct field_view fields;
 		struct name name;
@@ -36,6 +37,16 @@ static __always_inline __u64 argument(const struct context *c, __s16 at)
 	if (at >= 0)
 		bpf_probe_read_kernel(&value, sizeof(value), c->ctx + at);
 	return value;
+}
+
+/* What the function returned, as its type has it: what is above in the register is whatever was there. */
+static __always_inline __u64 result(const struct context *c)
+{
+	__u64 value = argument(c, c->probe->result_at) << (c->probe->result_unused & 63);
+
+	if (c->probe->result_signed)
+		return (__s64)value >> (c->probe->result_unused & 63);
+	return value >> (c->probe->result_unused & 63);
 }
 
 /* Where some argument only leads to the packet. */
@@ -90,8 +101,8 @@ static __always_inline __u64 now(struct context *c)
 	return c->timestamp_ns;
 }
 
-/* Look up what is known of the probe and count the hit; false: nothing is to be done. */
-static __always_inline bool begin(struct context *c, __u32 probe_id, __s16 first_at)
+/* Look up what is known of the probe; false: nothing is to be done. */
+static __always_inline bool look_up(struct context *c, __u32 probe_id)
 {
 	__u32 counter;
 
@@ -102,7 +113,13 @@ static __always_inline bool begin(struct context *c, __u32 probe_id, __s16 first
 	c->probe_id = probe_id;
 	c->probe = bpf_map_lookup_elem(&probes, &probe_id);
 	c->counters = bpf_map_lookup_elem(&counters, &counter);
-	if (!c->probe || !c->counters)
+	return c->probe && c->counters;
+}
+
+/* ... count the hit and find the packet. */
+static __always_inline bool begin(struct context *c, __u32 probe_id, __s16 first_at)
+{
+	if (!look_up(c, probe_id))
 		return false;
 	count(&c->counters->hits);
 	context_skb(c, first_at);

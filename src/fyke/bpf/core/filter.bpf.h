@@ -38,7 +38,8 @@ const volatile bool filter_sees_vlan =
 	false; /* an accelerated tag is shown to the packet filter in its place */
 const volatile __u32 packet_filter_head = 24; /* how many bytes of struct packet_view's head are fetched */
 const volatile __u32 inner_filter_head = 24;
-const volatile __u32 field_roots = 0; /* how many are in use */
+const volatile __u32 field_roots = 0;	      /* how many are in use */
+const volatile bool fields_at_return = false; /* the field filter looks at the return value */
 
 #define ADDRESSES_BYTES 12 /* what is in front of a VLAN tag */
 #define TAG_BYTES 4
@@ -115,7 +116,7 @@ static __always_inline bool fields_match(struct context *c)
 #pragma unroll
 	for (int i = 0; i < (int)(sizeof(v->roots) / sizeof(v->roots[0])); i++)
 		v->roots[i] = i < field_roots ? root(c, c->probe->root_at[i]) : 0;
-	v->result = argument(c, c->probe->result_at);
+	v->result = result(c);
 	v->has_result = c->probe->result_at >= 0;
 	/* A constant would be set inside the function, among the fillers. */
 	barrier_var(unused);
@@ -131,8 +132,9 @@ static __always_inline bool is_match(struct context *c, __u32 verdict)
 	return verdict == VERDICT_MATCH;
 }
 
-/* Does this packet begin to interest us here? One that did once is followed. */
-static __always_inline bool matches(struct context *c)
+/* Does this packet begin to interest us here? One that did once is followed. `fields`: whether the field filter is
+ * asked, too; at a return that looks at the return value it is asked later. */
+static __always_inline bool matches(struct context *c, bool fields)
 {
 	if (packet_filter_on && !is_match(c, packet_verdict(c)))
 		return false;
@@ -141,7 +143,7 @@ static __always_inline bool matches(struct context *c)
 		if (!is_match(c, inner_verdict(c)))
 			return false;
 	}
-	if (field_filter_on && !fields_match(c))
+	if (field_filter_on && fields && !fields_match(c))
 		return false;
 	if (packet_filter_on || inner_filter_on || field_filter_on)
 		view_skb_again(c);

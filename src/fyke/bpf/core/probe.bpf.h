@@ -30,7 +30,7 @@ struct probe {
 	__s16 net_at;
 	__s16 reason_at;
 	__s16 other_at;	 /* of PROBE_FREE_IF_STOLEN, the packet merged into, and the connection */
-	__s16 result_at; /* of exits: the return value */
+	__s16 result_at; /* of returns: the return value */
 	__s16 nft_info_at;
 	__s16 nft_verdict_at;
 	__s16 nft_rule_at;
@@ -38,6 +38,8 @@ struct probe {
 	__s16 nft_type_at;
 	__s16 skb_steps[2]; /* from what is at skb_at to the packet: offsets of pointers; negative: no more */
 	__s16 root_at[6];   /* what the field filter starts from, or ROOT_SKB */
+	__u8 result_unused; /* how many of the upper bits of the returned value aren't its own */
+	__u8 result_signed;
 };
 
 /* One a probe and CPU, each on a cache line of its own. Written by that CPU; read through mmap. */
@@ -49,7 +51,7 @@ struct counters {
 	__u64 stack_full;    /* stacks lost: no room in the stack map */
 	__u64 unreadable;    /* packets not matched: what the filter looks at isn't in the linear area */
 	__u64 no_link_layer; /* packets not matched: the filter looks at a link-layer header, they have none */
-	__u64 pad[1];
+	__u64 missed_return; /* events lost: a call of interest whose return wasn't seen */
 } __attribute__((aligned(64)));
 
 const volatile __u32 cpus = 1;

@@ -22,6 +22,7 @@ enum section_id {
 	SECTION_ct,
 	SECTION_ct_parent,
 	SECTION_ct_event,
+	SECTION_retval,
 	SECTION_packet, /* last: the only one whose size is the user's choice */
 	SECTIONS,
 };

@@ -17,13 +17,13 @@ struct {
 
 const volatile bool any_stack = false;
 
-static __always_inline __s32 stack_id(struct context *c)
+static __always_inline __s32 stack_id(struct context *c, void *ctx)
 {
 	long id;
 
 	if (!any_stack || !(c->probe->flags & PROBE_STACK))
 		return -1;
-	id = bpf_get_stackid(c->ctx, &stacks, 0);
+	id = bpf_get_stackid(ctx, &stacks, 0);
 	if (id < 0)
 		count(&c->counters->stack_full);
 	return id;

@@ -12,20 +12,6 @@
 
 #include "core/context.bpf.h"
 
-struct packet_id {
-	__u64 timestamp_ns;
-	__u64 orig_head;
-};
-
-struct tracked {
-	struct packet_id id;
-	struct packet_id parent;
-	__u64 last_seen_ns;
-	__u64 fingerprint; /* 0: not taken */
-	__u32 network_at;  /* where the fingerprint was taken, from skb->head */
-	__u32 pad;
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
@@ -35,8 +21,6 @@ struct {
 
 const volatile bool tracking_on = false;
 const volatile bool verify_identity = false; /* frees are not all seen */
-
-KEEP_TYPE(struct, tracked);
 
 #define IPV4_BE 0x0008 /* ETH_P_IP and ETH_P_IPV6 in network order, on the little-endian machines there are */
 #define IPV6_BE 0xdd86
@@ -218,6 +202,18 @@ static __always_inline struct tracked *start_tracking(struct context *c)
 		identity = fingerprint(c->head, network_at);
 	}
 	return track_from_here(c, identity, network_at);
+}
+
+/* What is known of a packet, whether its data is where it was or moving. */
+static __always_inline struct tracked *find_packet(struct sk_buff *skb)
+{
+	__u64 key = (__u64)kread(skb, head);
+	struct tracked *t = bpf_map_lookup_elem(&tracking, &key);
+
+	if (t)
+		return t;
+	key = (__u64)skb;
+	return bpf_map_lookup_elem(&tracking, &key);
 }
 
 static __always_inline void forget(__u64 key)

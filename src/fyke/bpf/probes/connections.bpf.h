@@ -43,7 +43,7 @@ static __always_inline void connection_event(void *ctx, __u32 probe_id)
 	ring = bpf_map_lookup_elem(&rings, &c.cpu);
 	if (!ring)
 		return;
-	r = open_record(&c, ring);
+	r = open_record(&c, ring, ctx);
 	if (r)
 		close_record(&c, ring, r, collect_connection(&c, conn, r));
 }

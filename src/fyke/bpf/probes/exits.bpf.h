@@ -22,18 +22,6 @@ KEEP_TYPE(enum, exit_id);
 
 const volatile __u32 exit_probe[EXITS] = {}; /* the number of each as a probe */
 
-/* What is known of a packet, whether its data is where it was or moving. */
-static __always_inline struct tracked *find_packet(struct sk_buff *skb)
-{
-	__u64 key = (__u64)kread(skb, head);
-	struct tracked *t = bpf_map_lookup_elem(&tracking, &key);
-
-	if (t)
-		return t;
-	key = (__u64)skb;
-	return bpf_map_lookup_elem(&tracking, &key);
-}
-
 static __always_inline void track_segment(struct context *c, struct sk_buff *segment,
 					  const struct tracked *whole)
 {
@@ -89,7 +77,7 @@ static __always_inline void merged(struct context *c)
 	t->parent = parent->id;
 	if (!on(c, SECTION_skb_tracking))
 		return;
-	r = open_record(c, ring);
+	r = open_record(c, ring, c->ctx);
 	if (!r)
 		return;
 	COLLECT(skb_tracking, t);

@@ -75,4 +75,9 @@ BYTES = frozenset({("packet", "data")})  # base64 in JSON
 LISTS = frozenset({("kernel", "stack")})
 
 # Mechanisms that Retis doesn't know, by the kind of probe they are for a reader of the file.
-PROBE_TYPES = {"kprobe_multi": "kprobe", "fentry": "kprobe", "fexit": "kretprobe"}
+PROBE_TYPES = {
+    "kprobe_multi": "kprobe",
+    "fentry": "kprobe",
+    "fexit": "kretprobe",
+    "kretprobe_multi": "kretprobe",
+}
