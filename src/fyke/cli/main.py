@@ -40,7 +40,6 @@ LATER_OPTIONS = frozenset(
     (
         *(
             "--probe-stack",
-            "--nft-verdicts",
             "--ovs-track",
             "--ovs-enrich-flows",
             "--ovs-enrich-rate",
