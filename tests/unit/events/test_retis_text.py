@@ -94,6 +94,7 @@ _PARENT = ("parent_orig_head", "parent_timestamp_ns")
 DIFFERENCES = (
     Difference("gaps and the end of a collection are ours alone", _without("gap", "closing")),
     Difference("so is what becomes of connections", _without("ct_event")),
+    Difference("so is what a function returned", _without("retval")),
     Difference("Retis refuses connections that it can't hold: they are in our words only", _connections),
     Difference(
         "a connection without a zone doesn't end with a blank",
