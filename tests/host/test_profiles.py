@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fyke.capture.plan import Plan, make_plan
-from fyke.cli import collect
+from fyke.cli.collect_options import collect_options
 from fyke.cli.profiled import parse_profiled
 from fyke.errors import Unsupported
 from fyke.events.reader import open_events
@@ -37,7 +37,7 @@ MACHINE = ThisMachine()
 
 def planned(name: str) -> Plan:
     """Return what `fyke -p NAME collect` would do here."""
-    options = collect._options(parse_profiled("collect", [], [name], []))
+    options = collect_options(parse_profiled("collect", [], [name], []))
     return make_plan(options, recording.kernel(), max(possible_cpus()) + 1, online_cpus())
 
 

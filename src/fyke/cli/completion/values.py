@@ -38,7 +38,7 @@ def _nft_verdicts() -> tuple[str, ...]:
 
 @_of("collect", "--dump")
 def _dump() -> tuple[str, ...]:
-    from fyke.cli.collect import DUMP_STAGES
+    from fyke.cli.collect_options import DUMP_STAGES
 
     return DUMP_STAGES
 
