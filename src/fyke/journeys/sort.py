@@ -129,6 +129,7 @@ def _by_query(events: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[p
         settings: dict[str, Any] = {"memory_limit": f"{MEMORY_LIMIT}B", "temp_directory": folder}
         try:
             with contextlib.closing(duckdb.connect(config=settings)) as connection:
+                connection.execute("SET enable_progress_bar = false")  # see Views
                 connection.register("events", pa.RecordBatchReader.from_batches(schema, events))
                 result = connection.sql(query())
                 # DuckDB 2 renamed it, and warns about the old name.

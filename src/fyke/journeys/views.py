@@ -55,6 +55,8 @@ class Views:
             settings = {**_NO_ACCESS, "memory_limit": f"{memory}B", "temp_directory": folder.name}
             self._connection = duckdb.connect(config=settings)
             self._cleanup.callback(self._connection.close)
+            # It writes one to standard output, among the results, where it takes its program for a prompt.
+            self._connection.execute("SET enable_progress_bar = false")
             self._worker = Worker(self._connection)
             self._cleanup.callback(self._worker.close)
             rows.prepare(())

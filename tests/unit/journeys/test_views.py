@@ -184,6 +184,12 @@ def test_journeys_of_real_recordings(path: Path, of_file: Callable[[Path], Views
             assert row["drop_symbol"] == symbols[max(drops[0] - 1, 0)]
 
 
+def test_nothing_but_results_is_written_to_standard_output(tmp_path: Path) -> None:
+    # In a program without a file, as here, DuckDB takes itself to be at a prompt.
+    found = ask(record(tmp_path / "a.arrow", MADE), "SELECT current_setting('enable_progress_bar') AS bar")
+    assert found == [{"bar": False}]
+
+
 def test_the_rule_that_dropped_a_packet(tmp_path: Path) -> None:
     def nft(verdict: str, **more: Any) -> dict[str, Any]:
         return {"table_name": "t", "chain_name": "c", "verdict": verdict, "policy": False, **more}
