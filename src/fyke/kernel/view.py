@@ -52,7 +52,9 @@ class LiveKernel:
 
     def has_function(self, name: str) -> bool:
         """Say whether a function can be probed by this name."""
-        return self.why_no_function(name) is None
+        there = self.symbols.is_function(name) if self.symbols else self.function_type(name) is not None
+        traceable = self._filter_functions is None or name in self._filter_functions
+        return there and traceable and self._may_kprobe(name)
 
     def has_tracepoint(self, name: str) -> bool:
         """Say whether a tracepoint (bare name) exists."""
@@ -180,6 +182,8 @@ class LiveKernel:
 
     def why_no_function(self, name: str) -> str | None:
         """Return why a function can't be probed by name (no full stop), None when it can."""
+        if self.has_function(name):  # only a reason takes long to find
+            return None
         count = len(self.symbols.addresses(name))
         if not self.symbols:
             count = int(self.function_type(name) is not None)
@@ -194,9 +198,7 @@ class LiveKernel:
             return f"{name} is the name of {count} functions, which can't be told apart"
         if self._filter_functions is not None and name not in self._filter_functions:
             return f"{name} can't be traced: the kernel marks it notrace"
-        if not self._may_kprobe(name):
-            return f"{name} can't be probed: the kernel forbids it (NOKPROBE)"
-        return None
+        return f"{name} can't be probed: the kernel forbids it (NOKPROBE)"
 
     def near(self, name: str, count: int = 3) -> list[str]:
         """Return names like this one, of tracepoints when it has a `:`, else of functions; best first."""
