@@ -14,6 +14,7 @@ from live.topology import Routed, nft, routed
 from live.traffic import PORT, ping, udp_echo, udp_send
 
 PROBES = (f"tp:{RX}", f"tp:{TX}")
+SEEN = ("skb", "skb-tracking", "dev", "ns", "ct")
 CONFIRMED, SEEN_REPLY, ASSURED, SRC_NAT, DST_NAT = 8, 2, 4, 16, 32  # enum ip_conntrack_status
 
 # Before conntrack itself looks at a packet (priority -200) zones are chosen; the rest comes after.
@@ -67,7 +68,7 @@ def test_tuples_states_and_marks_are_those_of_conntrack() -> None:
             udp_send(net.a, SERVICE4, b"nobody hears", source_port=5002, port=9)
             tcp_transfer_to(net, SERVICE4)
 
-        recording = record(traffic, probes=PROBES)
+        recording = record(traffic, collectors=SEEN, probes=PROBES)
         theirs = connections(net.router)
         rows = of_router(recording, net)
     ours: dict[Way, Row] = {}
@@ -105,7 +106,7 @@ def tcp_transfer_to(net: Routed, address: str) -> None:
 
 def test_a_packet_becomes_part_of_a_connection_and_the_reply_is_one() -> None:
     with natted() as net:
-        rows = of_router(record(lambda: ping(net.a, SERVICE4, count=2), probes=PROBES), net)
+        rows = of_router(record(lambda: ping(net.a, SERVICE4, count=2), collectors=SEEN, probes=PROBES), net)
     out = [
         (row["kernel"]["symbol"], row["dev"]["name"], row["ct"]["state"])
         for row in rows
@@ -122,7 +123,7 @@ def test_a_packet_becomes_part_of_a_connection_and_the_reply_is_one() -> None:
 
 def test_zones() -> None:
     with natted(early="ct zone set 77;") as net:
-        rows = of_router(record(lambda: ping(net.a, net.b.v4), probes=PROBES), net)
+        rows = of_router(record(lambda: ping(net.a, net.b.v4), collectors=SEEN, probes=PROBES), net)
         theirs = connections(net.router)
     (ours,) = {way(row["ct"], "orig"): row["ct"] for row in tracked(rows)}.items()
     assert (ours[1]["zone_id"], theirs[ours[0]].zone) == (77, 77)
@@ -131,7 +132,7 @@ def test_zones() -> None:
 def test_packets_that_are_not_tracked_say_so() -> None:
     rules = "table inet t { chain c { type filter hook prerouting priority -300; udp dport 4242 notrack; }; }"
     with routed() as net, nft(net.router, rules):
-        recording = record(lambda: udp_echo(net.a, net.b, net.b.v4, b"hello"), probes=PROBES)
+        recording = record(lambda: udp_echo(net.a, net.b, net.b.v4, b"hello"), collectors=SEEN, probes=PROBES)
         cts = [(row["dev"]["name"], row["ct"]) for row in of_router(recording, net)]
     (ct,) = [ct for dev, ct in cts if dev == net.to_b.dev and ct["state"] == "untracked"]
     assert {name for name, value in ct.items() if value is not None} == {"state"}
@@ -139,7 +140,7 @@ def test_packets_that_are_not_tracked_say_so() -> None:
 
 def test_related_errors_belong_to_the_connection_they_are_about() -> None:
     with natted() as net:
-        rows = of_router(record(lambda: unreachable(net), probes=PROBES), net)
+        rows = of_router(record(lambda: unreachable(net), collectors=SEEN, probes=PROBES), net)
     (error,) = [row["ct"] for row in rows if row["ct"]["state"].startswith("related")]
     assert error["state"] == "related_reply"
     assert (error["protocol"], error["orig_dport"], error["orig_dst"]) == (17, 9, SERVICE4)
@@ -166,7 +167,7 @@ table ip t {
 @pytest.mark.needs("ftp_helper")
 def test_the_data_of_ftp_belongs_to_its_control() -> None:
     with routed() as net, nft(net.router, FTP):
-        rows = of_router(record(lambda: ftp(net), probes=PROBES), net)
+        rows = of_router(record(lambda: ftp(net), collectors=SEEN, probes=PROBES), net)
     data = [row for row in rows if row["ct"]["orig_dport"] == 5005]
     assert {row["ct"]["state"] for row in data} == {"related", "established", "reply"}
     for row in data:

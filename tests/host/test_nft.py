@@ -167,12 +167,12 @@ def test_verdicts_are_those_of_nft() -> None:
 
 @pytest.mark.needs("kprobe")
 @pytest.mark.needs("nft_types")
-def test_verdicts_about_thousands_of_packets() -> None:
+def test_thousands_of_verdicts() -> None:
     """In batches that nft, which hears of verdicts over a socket, can follow."""
     with ruled(FEW) as net, nft_trace(net.router) as monitor:
 
         def batches() -> None:
-            for number in range(20):
+            for number in range(10):
                 payloads = [f"{number} {n}".encode() for n in range(100)]
                 udp_send(net.a, net.b.v4, *payloads, port=(9, 53, 57)[number % 3])
                 monitor.settle(0.1)
@@ -181,7 +181,7 @@ def test_verdicts_about_thousands_of_packets() -> None:
         theirs = monitor.verdicts()
     assert not done.lost()
     ours = verdicts(of_router(done))
-    assert len(ours) > 2000 * 2
+    assert len(ours) > 2000
     assert ours == [v for v in theirs if v.handle or v.policy or v.verdict != "continue"]
 
 

@@ -234,6 +234,7 @@ def test_odd_comments_and_prefixes_mislead_nobody(tmp_path: Path) -> None:
             assert printable(text).isprintable()
 
 
+@pytest.mark.host_only
 def test_rules_that_come_and_go() -> None:
     with (
         two_ns() as pair,
@@ -268,6 +269,7 @@ def test_a_rule_that_is_gone_before_it_is_asked_for() -> None:
         assert found.rule(ns.inode, table, rule) == "ip ttl 2 accept"
 
 
+@pytest.mark.host_only
 def test_a_namespace_is_not_kept_alive() -> None:
     with (
         two_ns() as pair,

@@ -113,6 +113,7 @@ def test_generic_shows_the_way_through_the_stack() -> None:
         assert [place for place in met if place in order] == order
 
 
+@pytest.mark.host_only
 def test_ifdump_sees_what_enters_and_leaves() -> None:
     with two_ns() as pair:
         know_each_other(pair.a, pair.b)
@@ -122,6 +123,7 @@ def test_ifdump_sees_what_enters_and_leaves() -> None:
     assert Counter(one for one in icmp if one[0] in (RX, TX)) == dict.fromkeys(ways, 3)
 
 
+@pytest.mark.host_only
 def test_container_follows_a_packet_from_veth_to_veth() -> None:
     with bridged() as (pair, switch):
         know_each_other(pair.a, pair.b)
@@ -142,6 +144,7 @@ def test_container_follows_a_packet_from_veth_to_veth() -> None:
     assert not [row for row in seen.rows if udp_payload(row) == b"not here"]
 
 
+@pytest.mark.host_only
 def test_tcp_sees_what_is_sent_again_resets_and_zero_windows() -> None:
     with two_ns() as pair:
         know_each_other(pair.a, pair.b)
@@ -198,6 +201,7 @@ def window(row: Row) -> int | None:
     return int.from_bytes(tcp[14:16], "big") if len(tcp) > 15 else None
 
 
+@pytest.mark.host_only
 def test_dns_sees_questions_and_answers_whole() -> None:
     question = b"q" * 700
     with two_ns() as pair:
@@ -212,6 +216,7 @@ def test_dns_sees_questions_and_answers_whole() -> None:
     assert met["udp_rcv"] == met[READ_UDP] == (2 if FUNCTIONS else 0)
 
 
+@pytest.mark.host_only
 def test_latency_gives_times_between_queue_wire_and_program() -> None:
     with two_ns() as pair:
         know_each_other(pair.a, pair.b)

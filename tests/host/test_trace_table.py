@@ -119,6 +119,7 @@ def owner_flag() -> str:
     return "" if done.returncode == 0 else "this kernel, or nft, knows no owner of tables"
 
 
+@pytest.mark.host_only
 def test_tables_are_where_they_are_wanted_and_go() -> None:
     with two_ns() as pair, nft(pair.a.ns, USERS), nft(pair.b.ns, USERS):
         before = [ruleset(host.ns) for host in (pair.a, pair.b)]
@@ -134,6 +135,7 @@ def test_tables_are_where_they_are_wanted_and_go() -> None:
         assert list_here() == here
 
 
+@pytest.mark.host_only
 def test_what_can_not_be_made_leaves_nothing() -> None:
     with two_ns() as pair, nft(pair.a.ns, USERS):
         before = ruleset(pair.a.ns)
@@ -142,6 +144,7 @@ def test_what_can_not_be_made_leaves_nothing() -> None:
         assert ruleset(pair.a.ns) == before
 
 
+@pytest.mark.host_only
 def test_users_may_flush_it() -> None:
     with two_ns() as pair, ExitStack() as stack:
         stack.enter_context(TraceTables([pair.a.ns.inode], None))
@@ -295,6 +298,7 @@ def counted(ns: Netns) -> Counter[str]:
     return found
 
 
+@pytest.mark.host_only
 def test_the_kernel_reads_the_rules_of_a_filter_as_libpcap_the_filter() -> None:
     random = Random(7)
     packets = [ip_packet(random) for _ in range(150)]
@@ -326,6 +330,7 @@ def eventually(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.host_only
 def test_a_filter_that_can_not_be_said_is_noted() -> None:
     with two_ns() as pair:
         for text in ("ether host 02:00:00:00:00:01", "less 100"):

@@ -14,8 +14,9 @@ from typing import Any
 import pyarrow as pa
 
 from fyke.capture.loss import Gap
-from fyke.capture.plan import Options, Plan, make_plan
+from fyke.capture.plan import DEFAULT_PROBES, Options, Plan, make_plan
 from fyke.capture.session import Session
+from fyke.collectors import COLLECTORS
 from fyke.kernel.features import Answer, Features
 from fyke.kernel.machine import online_cpus, possible_cpus
 from fyke.kernel.view import LiveKernel
@@ -48,7 +49,15 @@ class _Fewer(Features):
 
 
 def plan(on: LiveKernel | None = None, **options: Any) -> Plan:
-    """Return a plan for this kernel, or for it as `kernel_without` has it."""
+    """Return a plan for this kernel, or for it as `kernel_without` has it.
+
+    Without collectors it is all but ct and nft, which cost an emulated kernel more to load than all others.
+    """
+    if not options.get("collectors"):
+        options["collectors"] = tuple(
+            c.name for c in COLLECTORS if c.name not in ("ct", "nft") and c.unavailable(kernel()) is None
+        )
+        options["probes"] = options.get("probes") or DEFAULT_PROBES
     return make_plan(Options(**options), on or kernel(), max(possible_cpus()) + 1, online_cpus())
 
 
