@@ -32,6 +32,8 @@ from field_samples import Samples  # type: ignore[import-not-found]
 from made_structs import MadeTypes  # type: ignore[import-not-found]
 from oracle import holds  # type: ignore[import-not-found]
 
+pytestmark = pytest.mark.ends_only
+
 VIEW = FieldView()
 VIEW_BYTES = VIEW.loaded + 64
 IMAGE_BYTES = 1 << 18

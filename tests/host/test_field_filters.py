@@ -60,6 +60,7 @@ def payloads(recording: Recording, symbol: str = TX) -> list[bytes]:
     return [payload for row in recording.at(symbol) if (payload := udp_payload(row))]
 
 
+@pytest.mark.host_only
 @pytest.mark.parametrize(
     ("expression", "ports"),
     [
@@ -104,6 +105,7 @@ def test_the_mark_of_the_connection() -> None:
         assert {row["dev"]["name"] for row in found.rows} == {pair.b.dev}
 
 
+@pytest.mark.host_only
 def test_the_kind_of_packet() -> None:
     with two_ns() as pair:
         frame = traffic.ethernet(
@@ -160,6 +162,7 @@ def test_the_socket_that_sent_a_packet() -> None:
 # The everyday filters
 
 
+@pytest.mark.host_only
 def test_the_namespace() -> None:
     with two_ns() as pair:
         run = partial(traffic.ping, pair.a, pair.b.v4)

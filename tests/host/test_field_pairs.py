@@ -24,6 +24,8 @@ from live.image import Image
 from live.image_run import ImageRun
 from live.recording import TX, kernel
 
+pytestmark = pytest.mark.ends_only
+
 DROP, TIMEOUT, LOOKUP = "skb:kfree_skb", "net:net_dev_xmit_timeout", "fib6:fib6_table_lookup"
 LACKS: tuple[tuple[str, ...], ...] = ((), ("bpf_rdonly_cast",))
 # For an emulated kernel, where loading takes seconds.

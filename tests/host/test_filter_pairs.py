@@ -28,6 +28,8 @@ from live.filter_pairs import (
 from live.image import HEADROOM, Image
 from live.recording import kernel
 
+pytestmark = pytest.mark.ends_only
+
 # For an emulated kernel, where loading takes seconds: each has something that the others don't.
 FEW = (
     "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0 or icmp6 or src host 10.0.0.1",

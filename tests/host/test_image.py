@@ -20,9 +20,10 @@ ERR_PTR, POISON, SMALL = (1 << 64) - 22, 0xDEAD000000000100, 0x1234
 """Things that a pointer may be (include/linux/err.h, include/linux/poison.h) or share its place with."""
 
 # How the programs read: as this kernel lets them, and by copying as older ones must.
-pytestmark = pytest.mark.parametrize(
-    "run", [(), ("bpf_rdonly_cast",)], ids=["as_is", "copying"], indirect=True
-)
+pytestmark = [
+    pytest.mark.ends_only,
+    pytest.mark.parametrize("run", [(), ("bpf_rdonly_cast",)], ids=["as_is", "copying"], indirect=True),
+]
 
 
 @pytest.fixture(scope="module")

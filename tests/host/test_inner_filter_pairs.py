@@ -19,6 +19,8 @@ from live.image import Image
 from live.image_run import ImageRun, Verdict
 from live.recording import kernel
 
+pytestmark = pytest.mark.ends_only
+
 MACS = bytes.fromhex("020000000002020000000001")
 IPV4, IPV6, TEB = 0x0800, 0x86DD, 0x6558
 GRE, UDP, IPIP, SIT, FRAGMENT, OPTIONS = 47, 17, 4, 41, 44, 60

@@ -8,6 +8,7 @@ import struct
 import time
 
 import pyarrow as pa
+import pytest
 
 from fyke.capture.attach import Attached
 from fyke.capture.load import Loaded
@@ -83,6 +84,7 @@ def test_no_event_before_all_probes_are_attached() -> None:
             loaded.close()
 
 
+@pytest.mark.host_only
 def test_a_full_tracking_map_is_counted() -> None:
     """With room for two packets, and packets that wait unread in a socket, most can't be tracked."""
     planned = dataclasses.replace(plan(probes=PROBES), tracking_entries=2)
@@ -96,6 +98,7 @@ def test_a_full_tracking_map_is_counted() -> None:
     assert recording.lost("tracking_full") >= len(untracked)
 
 
+@pytest.mark.host_only
 def test_a_full_stack_map_is_counted() -> None:
     planned = dataclasses.replace(plan(probes=PROBES, stack=True), stack_entries=1)
     with two_ns() as pair, udp_socket(pair.b):

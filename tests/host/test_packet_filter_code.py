@@ -32,6 +32,8 @@ from pcap_expressions import classic  # type: ignore[import-not-found]
 from pcap_packets import packet  # type: ignore[import-not-found]
 from pcap_pairs import CLEAR  # type: ignore[import-not-found]
 
+pytestmark = pytest.mark.ends_only
+
 VIEW = PacketView()
 ON_STACK = -(VIEW.head + VIEW.head_bytes)
 ROOM_BYTES = 2048

@@ -87,6 +87,7 @@ def tcpdump(folder: Path, expression: str, link: int, packets: list[tuple[bytes,
     return numbers
 
 
+@pytest.mark.host_only
 def test_what_is_chosen_is_what_tcpdump_chooses(tmp_path: Path) -> None:
     with two_ns() as pair, nft(pair.a.ns, NO_DISCARD):
         recording = record(lambda: everything(pair), probes=PROBES, snaplen=120)
@@ -128,6 +129,7 @@ def test_a_packet_has_a_link_layer_header_of_its_own_once_it_is_at_a_device() ->
     assert judge.no_link_layer >= len(dropped)
 
 
+@pytest.mark.host_only
 @pytest.mark.parametrize("expression", few(EXPRESSIONS, 2))
 def test_what_the_kernel_lets_through_is_chosen_again(expression: str) -> None:
     with two_ns() as pair:

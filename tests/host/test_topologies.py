@@ -15,6 +15,7 @@ from live.topology import Host, bridged, mirrored, nft, offloads, routed, slow_q
 VLAN, SERVICE_VLAN, IPV4 = b"\x81\x00", b"\x88\xa8", b"\x08\x00"
 
 
+@pytest.mark.host_only
 def test_two_namespaces_reach_each_other() -> None:
     with two_ns() as pair:
         assert traffic.ping(pair.a, pair.b.v4) == 1
@@ -27,6 +28,7 @@ def test_two_namespaces_reach_each_other() -> None:
         assert pair.a.ns.inode != pair.b.ns.inode
 
 
+@pytest.mark.host_only
 def test_nothing_is_left_of_a_topology() -> None:
     with routed() as net:
         left = [net.a.ns.path, net.router.path, net.b.ns.path]
@@ -34,6 +36,7 @@ def test_nothing_is_left_of_a_topology() -> None:
     assert not any(path.exists() for path in left)
 
 
+@pytest.mark.host_only
 def test_a_topology_that_fails_half_way_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     before = set(Path("/run/netns").glob("fyke-*"))
     made: list[Netns] = []
@@ -50,6 +53,7 @@ def test_a_topology_that_fails_half_way_is_removed(monkeypatch: pytest.MonkeyPat
     assert not made[0].path.exists()
 
 
+@pytest.mark.host_only
 def test_a_router_forwards_and_knows_no_other_way() -> None:
     with routed() as net:
         assert traffic.ping(net.a, net.b.v4) == 1
@@ -60,6 +64,7 @@ def test_a_router_forwards_and_knows_no_other_way() -> None:
         assert counters(net.router)["IpExt.InNoRoutes"] - before["IpExt.InNoRoutes"] == 1
 
 
+@pytest.mark.host_only
 def test_a_bridge_forwards() -> None:
     with bridged() as (pair, switch):
         assert traffic.ping(pair.a, pair.b.v4) == 1
@@ -77,6 +82,7 @@ def test_frames_bear_a_vlan_tag(outer: int | None) -> None:
     assert frame.data[12:].startswith(inner if outer is None else SERVICE_VLAN + (7).to_bytes(2) + inner)
 
 
+@pytest.mark.host_only
 def test_tcpdump_sees_the_bytes_that_were_sent() -> None:
     with two_ns() as pair, capture(pair.b.ns, pair.b.dev, "udp", direction="in") as seen:
         port = traffic.udp_send(pair.a, pair.b.v4, b"one", b"two")
@@ -88,6 +94,7 @@ def test_tcpdump_sees_the_bytes_that_were_sent() -> None:
     assert all(packet.wire_len == 45 for packet in packets)
 
 
+@pytest.mark.host_only
 def test_tcpdump_that_cannot_start_says_why() -> None:
     with (
         two_ns() as pair,
@@ -97,6 +104,7 @@ def test_tcpdump_that_cannot_start_says_why() -> None:
         pass
 
 
+@pytest.mark.host_only
 def test_a_port_without_socket_is_counted() -> None:
     with two_ns() as pair:
         traffic.udp_to_nobody(pair.a, pair.b.v4)
@@ -108,6 +116,7 @@ def test_a_port_without_socket_is_counted() -> None:
     assert after["Tcp.OutRsts"] == 1
 
 
+@pytest.mark.host_only
 def test_bad_checksums_are_counted() -> None:
     with two_ns() as pair, pair.b.ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind((pair.b.v4, traffic.PORT))
@@ -125,6 +134,7 @@ def test_bad_checksums_are_counted() -> None:
     assert after["Udp.InCsumErrors"] == 1
 
 
+@pytest.mark.host_only
 def test_nft_drops() -> None:
     hook = "type filter hook input priority 0"
     rules = f"table inet t {{ chain c {{ {hook}; icmp type echo-request counter drop; }}; }}"
@@ -136,6 +146,7 @@ def test_nft_drops() -> None:
         assert traffic.ping(pair.a, pair.b.v4) == 1
 
 
+@pytest.mark.host_only
 def test_tc_clones_what_is_sent() -> None:
     with mirrored() as (pair, mirror), capture(mirror.ns, mirror.dev, direction="in") as clones:
         assert traffic.udp_echo(pair.a, pair.b, pair.b.v4, b"twice") == b"twice"
@@ -143,6 +154,7 @@ def test_tc_clones_what_is_sent() -> None:
     assert clone.data[:6] == bytes.fromhex(pair.b.mac.replace(":", ""))
 
 
+@pytest.mark.host_only
 def test_a_full_queue_drops() -> None:
     with two_ns() as pair:
         assert traffic.ping(pair.a, pair.b.v4) == 1  # so that the neighbour is known
@@ -153,6 +165,7 @@ def test_a_full_queue_drops() -> None:
     assert queue["drops"] >= 15
 
 
+@pytest.mark.host_only
 @pytest.mark.parametrize("segmented", [False, True])
 def test_gso_segments_before_the_device_or_not_at_all(*, segmented: bool) -> None:
     def over_mtu(packet: Captured) -> bool:
@@ -167,6 +180,7 @@ def test_gso_segments_before_the_device_or_not_at_all(*, segmented: bool) -> Non
     assert bool(large) is not segmented
 
 
+@pytest.mark.host_only
 def test_bpftool_lists_what_is_loaded() -> None:
     assert {found.kind for found in bpf_objects()} <= {"prog", "map", "link"}
 
