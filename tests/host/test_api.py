@@ -15,6 +15,8 @@ from live.recording import RX, TX, Row
 from live.sources import capture
 from live.topology import Host, two_ns
 
+pytestmark = pytest.mark.ends_only
+
 
 def test_batches_hold_the_packets() -> None:
     rows: list[Row] = []

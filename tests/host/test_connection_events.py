@@ -135,6 +135,7 @@ def test_they_are_those_of_conntrack() -> None:
     assert tags == set(range(7000, 7060)), "what INIT says of itself is what replies must have"
 
 
+@pytest.mark.ends_only
 @pytest.mark.needs("kprobe")
 def test_time_runs_out() -> None:
     with tracking() as net:
@@ -159,6 +160,7 @@ def test_time_runs_out() -> None:
     assert {row["ct"]["timeout_ms"] for row in rows if row["ct_event"]["event"] == "destroyed"} == {0}
 
 
+@pytest.mark.ends_only
 @pytest.mark.needs("kprobe")
 def test_a_new_connection_with_the_same_ports() -> None:
     def connect() -> None:
@@ -186,6 +188,7 @@ def test_a_new_connection_with_the_same_ports() -> None:
     assert rows[1]["ct"]["proto_state"] == "CLOSE"
 
 
+@pytest.mark.ends_only
 @pytest.mark.needs("kprobe")
 def test_what_users_add() -> None:
     line = "-I -p udp -s 192.0.2.77 -d 192.0.2.78 --sport 7 --dport 8 -t 100 -u SEEN_REPLY"
@@ -237,6 +240,7 @@ def test_a_full_table() -> None:
     }
 
 
+@pytest.mark.ends_only
 @pytest.mark.needs("kprobe")
 def test_a_namespace_that_ends() -> None:
     inodes = []
@@ -258,6 +262,7 @@ def test_a_namespace_that_ends() -> None:
     ]
 
 
+@pytest.mark.ends_only
 @pytest.mark.needs("kprobe")
 def test_labels_and_an_address_that_is_gone() -> None:
     def traffic() -> None:
@@ -305,6 +310,7 @@ def test_filters_choose_the_connections_of_their_packets() -> None:
         }
 
 
+@pytest.mark.ends_only
 @pytest.mark.needs("kprobe")
 def test_a_namespace_chooses_its_own() -> None:
     with tracking() as net, nft(net.a.ns, OWN):

@@ -19,6 +19,8 @@ from live.sockets import know_each_other
 from live.sources import capture
 from live.topology import TwoNs, nft, two_ns
 
+pytestmark = pytest.mark.ends_only
+
 PROBES = (f"tp:{RX}", f"tp:{TX}")
 MARKS = """table ip t {
   chain out {

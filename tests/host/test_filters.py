@@ -15,6 +15,8 @@ from live.sockets import know_each_other
 from live.sources import capture
 from live.topology import TwoNs, nft, tunnel, two_ns, vlan
 
+pytestmark = pytest.mark.ends_only
+
 DROP = "skb:kfree_skb"
 PROBES = (f"tp:{RX}", f"tp:{TX}")
 HEADERS = 14 + 20 + 20

@@ -19,6 +19,8 @@ from live.sockets import in_background, know_each_other, udp_socket
 from live.topology import two_ns
 from live.traffic import udp_send
 
+pytestmark = pytest.mark.ends_only
+
 PROBES = (f"tp:{RX}", f"tp:{TX}")
 COUNT = 3000
 

@@ -6,6 +6,8 @@ import struct
 import time
 from pathlib import Path
 
+import pytest
+
 import fyke
 from fyke.events.merged import open_merged
 from fyke.events.store import EventWriter
@@ -13,6 +15,8 @@ from live import traffic
 from live.recording import RX
 from live.sources import Captured, capture
 from live.topology import two_ns
+
+pytestmark = pytest.mark.ends_only
 
 _NEAR_NS = 100_000_000  # far more than between tap and tracepoint, far less than clocks differ
 

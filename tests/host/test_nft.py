@@ -185,6 +185,7 @@ def test_thousands_of_verdicts() -> None:
     assert ours == [v for v in theirs if v.handle or v.policy or v.verdict != "continue"]
 
 
+@pytest.mark.ends_only
 @pytest.mark.needs("kprobe")
 @pytest.mark.needs("nft_types")
 def test_only_verdicts_that_are_asked_for_become_events() -> None:
@@ -225,6 +226,7 @@ def test_the_packet_is_the_one_that_was_received() -> None:
         assert later[0]["packet"]["data"][14:] == came["packet"]["data"][14:]
 
 
+@pytest.mark.ends_only
 @pytest.mark.needs("kprobe")
 @pytest.mark.needs("nft_types")
 def test_field_filters_look_at_the_packet() -> None:
@@ -235,6 +237,7 @@ def test_field_filters_look_at_the_packet() -> None:
     assert {v.chain for v in verdicts(of_router(done))} == {"through", "behind"}
 
 
+@pytest.mark.ends_only
 @pytest.mark.needs("kprobe")
 @pytest.mark.needs("nft_types")
 def test_the_chain_of_many_rules() -> None:

@@ -27,6 +27,8 @@ from live.sources import counters
 from live.topology import TwoNs, bridged, nft, two_ns
 from live.traffic import PORT, ping, tcp_refused, tcp_transfer, udp_echo, udp_send, udp_to_nobody
 
+pytestmark = pytest.mark.ends_only
+
 DROP, READ = "skb:kfree_skb", "skb:skb_copy_datagram_iovec"
 READ_UDP = "skb_consume_udp"
 RETRANSMIT, RESET = "tcp:tcp_retransmit_skb", "tcp:tcp_send_reset"

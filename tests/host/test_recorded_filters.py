@@ -23,6 +23,8 @@ from live.image_run import ImageRun
 from live.recording import RX, TX, Recording, Row, kernel, record, udp_payload
 from live.topology import TwoNs, nft, two_ns, vlan
 
+pytestmark = pytest.mark.ends_only
+
 DROP = "skb:kfree_skb"
 PROBES = (f"tp:{TX}", f"tp:{RX}", f"tp:{DROP}")
 # Where it drops, a packet has no link-layer header yet.
