@@ -58,13 +58,12 @@ class ReturnValues:
         signed, pointer = self._signed[probes], self._pointer[probes]
         may_fail = (signed | pointer) & (values < 0) & (values >= -_MOST_ERRNO)
         nameable = np.flatnonzero(self._always_named[probes] | may_fail | (pointer & (values == 0)))
-        names = np.full(len(values), None, object)
-        if len(nameable):
-            pairs = np.stack([probes[nameable].astype(np.int64), values[nameable]], axis=1)
-            distinct, which = np.unique(pairs, axis=0, return_inverse=True)
-            found = np.array([self._name(int(probe), int(value)) for probe, value in distinct], object)
-            names[nameable] = found[which.reshape(-1)]
-        return pa.array(list(names), pa.string())
+        pairs = np.stack([probes[nameable].astype(np.int64), values[nameable]], axis=1)
+        distinct, which = np.unique(pairs, axis=0, return_inverse=True)
+        found = [self._name(int(probe), int(value)) for probe, value in distinct]
+        place = np.full(len(values), len(found))  # behind them stands that of those without a name
+        place[nameable] = which.reshape(-1)
+        return pa.array([*found, None], pa.string()).take(pa.array(place))
 
     def _name(self, probe: int, value: int) -> str | None:
         key = (probe, value)
