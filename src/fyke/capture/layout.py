@@ -85,7 +85,7 @@ def _size(btf: Btf, struct: str) -> int:
 
 
 def _members(btf: Btf, struct: str) -> dict[str, tuple[str, int]]:
-    """Return member -> (NumPy format, offset); nested structs are flattened as `outer.inner`."""
+    """Return member -> (NumPy format, offset); a nested struct is its bytes, and `outer.inner` too."""
     type_id = btf.find("struct", struct)
     assert type_id is not None, f"struct {struct} is not in the object's BTF"
     return dict(_flat(btf, type_id, "", 0))
@@ -96,6 +96,7 @@ def _flat(btf: Btf, type_id: int, prefix: str, start: int) -> Iterator[tuple[str
         resolved = btf.resolve(member.type_id)
         name, offset = prefix + member.name, start + member.offset
         if btf.kind(resolved) == STRUCT:
+            yield name, (f"S{btf.size(resolved)}", offset)
             yield from _flat(btf, resolved, f"{name}.", offset)
         else:
             yield name, (_format(btf, member.type_id), offset)

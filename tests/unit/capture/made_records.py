@@ -20,9 +20,11 @@ from fyke.kernel.btf import Btf
 SOURCES = Path(fyke.__file__).parent
 OBJECT = SOURCES / "bpf" / "objects" / f"fyke.{platform.machine()}.bpf.o"
 _STRUCT = re.compile(
-    r"^struct (record|counters|probe|ct_ends|section_\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL
+    r"^struct (record|counters|probe|ct_\w+|nft_rule_place|section_\w+) \{\n(.*?)^\}",
+    re.MULTILINE | re.DOTALL,
 )
-_MEMBER = re.compile(r"^\t(__[us]\d+|char|struct \w+) (\w+)(\[\d*\])?;", re.MULTILINE)
+_MEMBER = re.compile(r"^\t(__[us]\d+|char|struct \w+) (\w+)(\[\w*\])?;", re.MULTILINE)
+_NUMBER = re.compile(r"^#define (\w+) (\d+)\b", re.MULTILINE)
 _ENUM = re.compile(r"^enum (section_id|probe_flags|exit_id) \{\n(.*?)^\};", re.MULTILINE | re.DOTALL)
 _ENUMERATOR = re.compile(r"^\t(\w+)(?:\s*=\s*1 << (\d+))?,", re.MULTILINE)
 
@@ -60,8 +62,13 @@ def headers_btf() -> Btf:
     }
     types["char"] = w.int("char", 1, signed=True)
     sizes = {spelled: (size, size) for spelled in types for size in [_size(spelled)]}
+    numbers = dict(_NUMBER.findall(text))
     for name, body in _STRUCT.findall(text):
-        _struct(w, types, sizes, name, _MEMBER.findall(body))
+        members = [
+            (spelled, member, length and (numbers.get(length[1:-1], length[1:-1]) or "0"))
+            for spelled, member, length in _MEMBER.findall(body)
+        ]
+        _struct(w, types, sizes, name, members)
     return Btf.parse(w.blob())
 
 
@@ -78,10 +85,10 @@ def _struct(
 ) -> None:
     """Lay out a struct. types, sizes: what is known so far, by its name in C: BTF id; size and alignment."""
     offset, align, laid = 0, 1, []
-    for spelled, member, brackets in members:
+    for spelled, member, length in members:
         (size, aligned), count, type_id = sizes[spelled], 1, types[spelled]
-        if brackets:
-            count = int(brackets[1:-1] or 0)
+        if length:
+            count = int(length)
             type_id = w.add("array", words=(type_id, types["__u32"], count))
         offset += -offset % aligned
         laid.append((member, type_id, 8 * offset))

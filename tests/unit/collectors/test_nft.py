@@ -85,7 +85,7 @@ def test_names_are_looked_up_by_their_number(column: str) -> None:
 
 def test_a_rule_is_found_by_its_handles_in_its_namespace() -> None:
     def place(netns: int, table: int, rule: int) -> bytes:
-        return struct.pack("=QqII", table, rule, netns, 0)  # struct nft_rule_place
+        return struct.pack("=qqII", table, rule, netns, 0)  # struct nft_rule_place
 
     assert label("rule", place(4026531840, 2, 4)) == "tcp dport 22 drop"
     assert label("rule", place(4026531841, 2, 4)) is None

@@ -78,8 +78,7 @@ static __always_inline __u64 wake_up_flags(const struct context *c, void *ring)
 	return BPF_RB_FORCE_WAKEUP;
 }
 
-/* Take a record and fill its header; NULL, and counted, when there is no room. */
-/* `ctx`: the program's own context. */
+/* Take a record and fill its header; NULL, and counted, when there is no room. `ctx`: the program's own context. */
 static __always_inline struct record *open_record(struct context *c, void *ring, void *ctx)
 {
 	struct record *r = bpf_ringbuf_reserve(ring, record_bytes, 0);

@@ -39,10 +39,10 @@ struct ct_ends {
 
 /* -1, or all bits set: it is not known of this packet, or not in this kernel. */
 struct section_ct {
-	char orig_src[20]; /* struct ct_address */
-	char orig_dst[20];
-	char reply_src[20];
-	char reply_dst[20];
+	struct ct_address orig_src;
+	struct ct_address orig_dst;
+	struct ct_address reply_src;
+	struct ct_address reply_dst;
 	struct ct_ends orig;
 	struct ct_ends reply;
 	__s64 mark;
@@ -69,10 +69,8 @@ KEEP_TYPE(struct, section_ct_parent);
 
 const volatile __u32 tick_ns = 4000000; /* of jiffies */
 
-static __always_inline void put_address(char *to, __u32 family, const union nf_inet_addr *from)
+static __always_inline void put_address(struct ct_address *a, __u32 family, const union nf_inet_addr *from)
 {
-	struct ct_address *a = (void *)to;
-
 	a->family = family;
 	a->words[0] = from->all[0];
 	a->words[1] = from->all[1];
@@ -186,10 +184,10 @@ static __noinline bool put_connection(struct context *c, struct nf_conn *conn, s
 	reply = &view->tuplehash[1].tuple;
 	family = orig->src.l3num;
 	s->protocol = orig->dst.protonum;
-	put_address(s->orig_src, family, &orig->src.u3);
-	put_address(s->orig_dst, family, &orig->dst.u3);
-	put_address(s->reply_src, family, &reply->src.u3);
-	put_address(s->reply_dst, family, &reply->dst.u3);
+	put_address(&s->orig_src, family, &orig->src.u3);
+	put_address(&s->orig_dst, family, &orig->dst.u3);
+	put_address(&s->reply_src, family, &reply->src.u3);
+	put_address(&s->reply_dst, family, &reply->dst.u3);
 	put_ends(&s->orig, s->protocol, orig->src.u.all, orig->dst.u.all);
 	put_ends(&s->reply, s->protocol, reply->src.u.all, reply->dst.u.all);
 	s->status = status;

@@ -27,7 +27,7 @@ struct ct_cause {
 };
 
 struct section_ct_event {
-	char cause[72]; /* struct ct_cause */
+	struct ct_cause cause;
 	__u8 event;
 	__u8 pad[7];
 };
@@ -58,7 +58,7 @@ static __noinline bool is_wanted_connection(struct context *c, struct nf_conn *c
 /* c->skb_copy holds the connection. */
 static __always_inline bool collect_ct_event(struct context *c, struct section_ct_event *s)
 {
-	struct ct_cause *cause = (void *)s->cause;
+	struct ct_cause *cause = &s->cause;
 	struct nf_conn *view = (void *)c->skb_copy;
 	bool created = c->probe->flags & PROBE_CREATED;
 

@@ -15,9 +15,7 @@ from fyke.events.column import Column, Names, Section
 
 # Named differently where the compiler, or an older kernel, keeps the outer one.
 _FUNCTIONS = ("__nft_trace_packet", "nft_trace_packet")
-
-
-_RULE = struct.Struct("=QqI4x")  # struct nft_rule_place
+_RULE = struct.Struct("=qqI4x")  # struct nft_rule_place
 
 
 def _name(number: int, names: Names) -> str | None:
@@ -51,14 +49,14 @@ SECTION = Section(
             "verdict_chain_name",
             _name,
         ),
-        Column("table_handle", "int64", "The table's handle", "", "table_handle"),
+        Column("table_handle", "int64", "The table's handle", "", "rule.table_handle"),
         Column("chain_handle", "int64", "The chain's handle", "", "chain_handle"),
         Column(
             "rule_handle",
             "int64",
             "The rule's handle, null at the end of a chain and for its policy",
             "",
-            "rule_handle",
+            "rule.rule_handle",
             null_if=-1,
         ),
         Column("policy", "bool", "Whether the chain's policy decided", "", "policy"),

@@ -21,21 +21,19 @@
 
 /* What a rule is found by. */
 struct nft_rule_place {
-	__u64 table_handle;
-	__s64 rule_handle;
-	__u32 netns; /* inode number */
+	__s64 table_handle;
+	__s64 rule_handle; /* -1: no rule, but the policy or the end of the chain */
+	__u32 netns;	   /* inode number */
 	__u32 pad;
 };
 
 struct section_nft {
-	char rule[24];	  /* struct nft_rule_place */
+	struct nft_rule_place rule;
 	__u64 table_name; /* numbers of names */
 	__u64 chain_name;
 	__u64 verdict_chain_name; /* 0: the verdict leads to none */
-	__s64 table_handle;
 	__s64 chain_handle;
-	__s64 rule_handle; /* -1: no rule, but the policy or the end of the chain */
-	__s32 verdict;	   /* NFT_* or NF_* */
+	__s32 verdict; /* NFT_* or NF_* */
 	__u8 policy;
 	__u8 pad[3];
 };
@@ -242,16 +240,6 @@ static __always_inline __u32 netns_of(const struct context *c, struct nft_tracei
 	return nft_read(net, ns.inum);
 }
 
-static __always_inline void put_rule(struct section_nft *s, __u32 netns)
-{
-	struct nft_rule_place *place = (void *)s->rule;
-
-	place->table_handle = s->table_handle;
-	place->rule_handle = s->rule_handle;
-	place->netns = netns;
-	place->pad = 0;
-}
-
 static __always_inline __u64 target_of(struct context *c, struct nft_verdict *verdict)
 {
 	struct nft_chain *chain = nft_read(verdict, chain);
@@ -271,14 +259,15 @@ static __always_inline bool collect_nft(struct context *c, struct section_nft *s
 	table = nft_read(chain, table);
 	s->table_name = name_number(c, nft_read(table, name));
 	s->chain_name = name_number(c, nft_read(chain, name));
-	s->table_handle = nft_read(table, handle);
+	s->rule.table_handle = nft_read(table, handle);
 	s->chain_handle = nft_read(chain, handle);
 	s->verdict = verdict_code(c, info);
-	s->rule_handle = rule_handle(c, rule, s->verdict);
+	s->rule.rule_handle = rule_handle(c, rule, s->verdict);
+	s->rule.netns = netns_of(c, info);
+	s->rule.pad = 0; /* the bytes are what the rule is known by */
 	s->policy = is_policy(c);
 	s->verdict_chain_name = 0;
 	if (!s->policy && (s->verdict == NFT_JUMP || s->verdict == NFT_GOTO))
 		s->verdict_chain_name = target_of(c, verdict_of(c, info));
-	put_rule(s, netns_of(c, info));
 	return true;
 }
