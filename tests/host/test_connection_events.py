@@ -144,7 +144,7 @@ def test_time_runs_out() -> None:
         def traffic() -> None:
             udp_send(net.a, net.b.v4, b"?", port=6000, source_port=6001)
             udp_send(net.a, net.b.v4, b"?", port=6000, source_port=6002)
-            time.sleep(2)
+            time.sleep(2)  # not a condition to wait for: to look at the table takes what is over out of it
             udp_send(net.a, net.b.v4, b"?", port=6000, source_port=6001)
             net.router.run("conntrack", "-L")
 

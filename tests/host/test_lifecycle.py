@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +18,7 @@ from live.sockets import know_each_other
 from live.sources import bpf_objects
 from live.topology import TwoNs, two_ns
 from live.traffic import udp_send
+from live.waiting import eventually
 
 
 def events_of(path: Path) -> list[dict[str, object]]:
@@ -67,16 +67,11 @@ def test_kill_leaves_a_readable_file_and_nothing_in_the_kernel(tmp_path: Path) -
     with two_ns() as pair, collecting(tmp_path, "-o", str(out)) as running:
         send(pair)
         empty = out.stat().st_size
-        end = time.monotonic() + 60
-        while out.stat().st_size == empty and time.monotonic() < end:  # batches are written once a second
-            time.sleep(0.05)
+        eventually(lambda: out.stat().st_size != empty)  # batches are written once a second
         code, _, _ = running.end(signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert events_of(out)
-    end = time.monotonic() + 60
-    while bpf_objects() - before and time.monotonic() < end:  # the kernel frees maps a moment later
-        time.sleep(0.05)
-    assert not bpf_objects() - before
+    eventually(lambda: not bpf_objects() - before)  # the kernel frees maps a moment later
     printed = fyke("print", "--no-pager", str(out))
     assert "lifecycle" not in printed.stdout
     assert "proto UDP" in printed.stdout
@@ -113,9 +108,7 @@ def test_a_command_ends_it(tmp_path: Path) -> None:
 def test_a_command_is_ended_with_it(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     with collecting(tmp_path, "--cmd", f"echo $$ > {marker}; sleep 1000") as running:
-        end = time.monotonic() + 30
-        while not (marker.exists() and marker.read_text()) and time.monotonic() < end:
-            time.sleep(0.02)
+        eventually(lambda: marker.exists() and marker.read_text())
         code, _, _ = running.end(signal.SIGINT)
     assert code == 0
     assert not Path("/proc", marker.read_text().strip()).exists()
@@ -217,9 +210,7 @@ def test_a_collection_is_piped_to_what_reads_it(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        end = time.monotonic() + 60
-        while not ready.exists() and piped.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
+        eventually(lambda: ready.exists() or piped.poll() is not None)
         send(pair)
         stdout, stderr = piped.communicate(timeout=60)
     assert json.loads(stdout) == [{"file": "/dev/stdin", "host": os.uname().nodename, "n": 5}]

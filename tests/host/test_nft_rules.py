@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from fyke.kernel.nftables import Nftables, NftError
 from fyke.kernel.ruleset_reader import Reader, Unreadable
 from live.netns import Netns, ip
 from live.topology import nft, two_ns
+from live.waiting import eventually
 
 # Kinds of rules; a kernel may lack some. `@s` and the chain `sub` are there.
 KINDS = """
@@ -128,13 +129,6 @@ def rulesets() -> Iterator[Rulesets]:
         yield found
     finally:
         found.close()
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def known(found: Rulesets, ns: Netns, keys: Iterable[tuple[int, int]]) -> dict[tuple[int, int], str]:

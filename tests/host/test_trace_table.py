@@ -11,9 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -33,6 +31,7 @@ from live.nft_trace import nft_trace
 from live.recording import record
 from live.topology import TwoNs, nft, routed, two_ns
 from live.traffic import ping, udp_send
+from live.waiting import eventually
 
 USERS = """
 table inet users {
@@ -321,13 +320,6 @@ def test_the_kernel_reads_the_rules_of_a_filter_as_libpcap_the_filter() -> None:
         assert 0 < expected < len(packets), text
         got = after[f"c{number}"] - before[f"c{number}"]
         assert expected <= got <= expected + more, text
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.host_only

@@ -21,6 +21,7 @@ from fyke.kernel.features import Answer, Features
 from fyke.kernel.machine import online_cpus, possible_cpus
 from fyke.kernel.view import LiveKernel
 from live.netns import made_here
+from live.waiting import eventually
 
 RX, TX = "net:netif_receive_skb", "net:net_dev_start_xmit"
 Row = dict[str, Any]
@@ -150,7 +151,7 @@ def record(
     with Session(planned, here) as session:
         traffic()
         symbols = [probe.symbol for probe in planned.probes]
-        _wait(lambda: enough(dict(zip(symbols, session.loss.hits(), strict=True))))
+        eventually(lambda: enough(dict(zip(symbols, session.loss.hits(), strict=True))))
         _settle(session)
         ours = {path.stat().st_ino for path in Path("/run/netns").iterdir() if path.name in made_here}
         batches = list(session.stop())
@@ -175,12 +176,6 @@ def record(
             )
         ],
     )
-
-
-def _wait(ready: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not ready() and time.monotonic() < end:
-        time.sleep(0.1)
 
 
 def _settle(session: Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -41,14 +42,14 @@ class Closing(Protocol):
         """Write what is left."""
 
 
-class WholeFile:
+class WholeFile(ABC):
     """A file that is useless without its end: also of a damaged input what was read is written to its end."""
 
     _output: Output
 
+    @abstractmethod
     def close(self) -> None:
         """Write what is left, and close."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self
@@ -73,9 +74,9 @@ class FileWriter(WholeFile):
             self._output.close(whole=False)
             raise UsageError(f"can't write {path}: {str(error).partition(chr(10))[0]}") from error
 
+    @abstractmethod
     def write(self, batch: pa.RecordBatch) -> None:
         """Write one batch. Raises RunError when the disk is full or fails."""
-        raise NotImplementedError
 
     def finish(self) -> None:
         """Write what the library's writer doesn't know of yet."""

@@ -13,6 +13,7 @@ from fyke.capture import rulesets
 from fyke.capture.rulesets import Rulesets
 from fyke.kernel import netns, ruleset_reader
 from fyke.kernel.ruleset_reader import Ruleset, Unreadable
+from live.waiting import eventually
 
 HERE = 4711
 
@@ -58,13 +59,6 @@ def answer(*rulesets_: Ruleset) -> None:
         return left.pop(0) if len(left) > 1 else left[0]
 
     FakeReader.answers = staticmethod(answers)  # type: ignore[assignment]
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def test_nothing_is_opened_before_it_is_used() -> None:
