@@ -2,6 +2,7 @@
 
 plan.py     what to do, as a value; needs no root, prints (`--dry-run`)
 layout.py   the record's layout, read from the BPF object's own BTF
+settings.py a plan, written into the BPF object: constants, and what is known of each probe
 load.py     a plan -> loaded programs and maps
 attach.py   loaded programs -> links, by the mechanism of each probe
 rings.py    per-CPU rings -> records in time order

@@ -13,7 +13,7 @@ from fyke.errors import UsageError
 from fyke.kernel.btf import Btf
 
 if TYPE_CHECKING:
-    from fyke.capture.probes import PlannedProbe
+    from fyke.capture.planned import PlannedProbe
     from fyke.filters.asm import Insn
     from fyke.filters.fields.resolved import Resolved
     from fyke.filters.fields.tree import Expr

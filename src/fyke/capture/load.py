@@ -14,23 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fyke.capture import libbpf
-from fyke.capture.arguments import ARGUMENTS, context_offset
 from fyke.capture.filters import FilterCode, compile_filters
 from fyke.capture.kernel import Kernel
 from fyke.capture.layout import RecordLayout, read_layout, struct_dtype
 from fyke.capture.mechanisms import MECHANISMS
 from fyke.capture.names import MOST_NAMES
 from fyke.capture.plan import Plan
-from fyke.capture.probes import PlannedProbe
+from fyke.capture.planned import PlannedProbe
+from fyke.capture.settings import probe_config, set_rodata
 from fyke.capture.slots import fill_slots
-from fyke.collectors.api import SKB
 from fyke.collectors.ct.events import CONNECTS
-from fyke.collectors.nft.verdicts import mask as nft_verdict_mask
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import RunError, Unsupported
 from fyke.kernel import syscall_bpf
 from fyke.kernel.btf import Btf
-from fyke.kernel.machine import tick_ns
 
 # what tracking looks at returns for: its enumerators in enum exit_id, and programs without `exit_`
 EXITS = tuple(e.exit for e in tracking.EXITS)
@@ -40,7 +37,6 @@ PROGRAMS = (
 )
 _PROBE_ID_MARK, _COLLECT_MARK = 0x5CA1AB1E, 0x0C011EC7  # in core/probe.bpf.h
 _NAMING = {"nft"}  # sections with numbers of names
-_ROOT_SKB = -2  # ROOT_SKB in core/probe.bpf.h
 
 
 def object_image() -> bytes:
@@ -122,7 +118,8 @@ class Loaded:
         plan, opened = self.plan, self._object
         self._btf = Btf.parse(opened.btf())
         self.layout = read_layout(self._btf, plan.sections, plan.snaplen)
-        self._set_rodata(kernel)
+        rodata = opened.data(".rodata")
+        set_rodata(rodata, self._btf, plan, self.layout, kernel, self._filters, self.cookie)
         first: dict[str, PlannedProbe] = {}
         for probe in plan.probes:
             first.setdefault(probe.program, probe)
@@ -147,82 +144,21 @@ class Loaded:
         ]
         opened.set_inner_map("rings", self.ring_fds[0])
 
-    def _set_rodata(self, kernel: Kernel) -> None:
-        plan, layout = self.plan, self.layout
-        variables, data = self._btf.variables(".rodata"), self._object.data(".rodata")
-
-        def put(name: str, form: str, value: int, index: int = 0) -> None:
-            struct.pack_into(f"={form}", data, variables[name].offset + index * struct.calcsize(form), value)
-
-        for section, offset in layout.offsets.items():
-            put("section_at", "H", offset, layout.bits[section])
-        put("record_bytes", "I", layout.record_bytes)
-        put("snaplen", "I", plan.snaplen)
-        put("cpus", "I", plan.cpus)
-        put("ring_bytes", "I", plan.ring_bytes)
-        put("direct_reads", "?", kernel.features.has("bpf_rdonly_cast"))
-        put("tracking_on", "?", plan.tracking)
-        put("verify_identity", "?", plan.verify_identity)
-        put("skb_steps_on", "?", any(p.skb_steps for p in plan.probes))
-        put("nft_verdicts", "I", nft_verdict_mask(plan.nft_verdicts))
-        put("note_connections", "?", plan.connections.noted)
-        put("connections_netns", "I", plan.connections.netns)
-        put("any_stack", "?", plan.any_stack)
-        put("has_drop_reasons", "?", kernel.has_type("enum", "skb_drop_reason"))
-        put("tick_ns", "I", tick_ns())
-        put("raw_tracepoint_cookie", "?", self.cookie["raw_tracepoint"])
-        put("kprobe_cookie", "?", self.cookie["kprobe"])
-        filters, code = plan.filters, self._filters
-        for slot in code.slots:
-            put(f"{slot}_on", "?", True)
-        put("filter_sees_vlan", "?", filters.packet is not None and filters.packet.sees_vlan)
-        put("packet_filter_head", "I", code.packet_head_bytes)
-        put("inner_filter_head", "I", code.inner_head_bytes)
-        put("field_roots", "I", len(filters.roots))
-        put("fields_at_return", "?", filters.fields is not None and filters.fields.uses_result)
-        exits = {name: value for value, name in self._btf.enum("exit_id").items()}
-        for number, probe in enumerate(plan.probes):
-            if probe.exit:
-                put("exit_probe", "I", number, exits[f"EXIT_{probe.exit}"])
-
     def _fill(self) -> None:
         opened = self._object
         self.maps = _Maps(*(opened.map_fd(field.name) for field in fields(_Maps)))
         for cpu, fd in enumerate(self.ring_fds):
             libbpf.update_element(self.maps.rings, struct.pack("=I", cpu), struct.pack("=I", fd))
-        config = struct_dtype(self._btf, "probe")
+        roots = self.plan.filters.roots
         for number, probe in enumerate(self.plan.probes):
-            libbpf.update_element(self.maps.probes, struct.pack("=I", number), self._config(probe, config))
+            config = probe_config(probe, self._btf, self.layout, roots, self._machine)
+            libbpf.update_element(self.maps.probes, struct.pack("=I", number), config)
         dtype = struct_dtype(self._btf, "counters")
         count = len(self.plan.probes) * self.plan.cpus
         mapping = mmap.mmap(self.maps.counters, count * dtype.itemsize, mmap.MAP_SHARED, mmap.PROT_READ)
         flat: npt.NDArray[np.void] = np.frombuffer(mapping, dtype, count)
         self.counters = flat.reshape(len(self.plan.probes), self.plan.cpus)
         self.tracked_dtype = struct_dtype(self._btf, "tracked")
-
-    def _config(self, probe: PlannedProbe, dtype: np.dtype[np.void]) -> bytes:
-        config = np.zeros((), dtype)
-        config["sections"] = sum(1 << self.layout.bits[s] for s in probe.sections)
-        flags = {name: value for value, name in self._btf.enum("probe_flags").items()}
-        config["flags"] = sum(flags[f"PROBE_{flag}"] for flag in probe.flags)
-        for kind in (*ARGUMENTS, "other", "result"):
-            index = probe.arguments.get(kind)
-            config[f"{kind}_at"] = (
-                -1 if index is None else context_offset(probe.mechanism, index, self._machine)
-            )
-        if probe.returns:
-            config["result_unused"] = 64 - 8 * probe.returns.size
-            config["result_signed"] = probe.returns.signed
-        config["skb_steps"] = -1
-        config["skb_steps"][: len(probe.skb_steps)] = probe.skb_steps
-        config["root_at"] = -1
-        for place, root in enumerate(self.plan.filters.roots):
-            if probe.skb_steps and f"struct {root} *" == SKB:
-                config["root_at"][place] = _ROOT_SKB
-            elif root in probe.roots:
-                index = probe.roots[root]
-                config["root_at"][place] = context_offset(probe.mechanism, index, self._machine)
-        return config.tobytes()
 
     def _own(self, fd: int) -> int:
         self._owned_fds.append(fd)

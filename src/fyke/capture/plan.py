@@ -12,8 +12,9 @@ from fyke.capture.arguments import ARGUMENTS
 from fyke.capture.connections import Connections, plan_connections
 from fyke.capture.filters import FilterOptions, Filters, check_filters, parse_filters, plan_filters
 from fyke.capture.kernel import Kernel
+from fyke.capture.planned import PlannedProbe
 from fyke.capture.probe_spec import parse_probe
-from fyke.capture.probes import PlannedProbe, ProbeSet
+from fyke.capture.probes import ProbeSet
 from fyke.collectors import COLLECTORS, Collector
 from fyke.collectors.ct import COLLECTOR as CT
 from fyke.collectors.ct.events import CT_EVENT

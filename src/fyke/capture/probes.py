@@ -2,74 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from fyke.capture import mechanisms
 from fyke.capture.arguments import IN_REGISTERS, argument_slots, readable_params, root_slots
 from fyke.capture.getters import GETTERS, steps
 from fyke.capture.kernel import Kernel
 from fyke.capture.mechanisms import MECHANISMS
+from fyke.capture.planned import PlannedProbe
 from fyke.capture.probe_spec import ProbeSpec
 from fyke.collectors import Collector
 from fyke.collectors.api import SKB
 from fyke.collectors.ct.events import CONNECTS, CREATED, CT_EVENT, DESTROYED, ConnectionProbe
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import Unsupported, UsageError
-from fyke.kernel.return_type import ReturnType
-
-
-@dataclass(frozen=True)
-class PlannedProbe:
-    """One place in the kernel and what happens there.
-
-    arguments: kind (`skb`, `dev`, `net`, `reason`, `other`, `result`) -> index among the arguments; a return
-    value stands behind them.
-    flags: names of `enum probe_flags`, without the prefix.
-    roots: struct that the field filter starts from -> index of the argument that points to one.
-    skb_steps: byte offsets of the pointers to follow from the argument `skb` to the packet; none: it is one.
-    returns: what the function returns, at a probe of its return; None: nothing, or not known.
-    exit: what tracking looks at the function's return for (enum exit_id); empty: it doesn't.
-    """
-
-    symbol: str
-    mechanism: str
-    sections: frozenset[str]
-    arguments: dict[str, int]
-    flags: frozenset[str] = frozenset()
-    asked: tuple[str, ...] = ()
-    roots: Mapping[str, int] = field(default_factory=dict)
-    skb_steps: tuple[int, ...] = ()
-    returns: ReturnType | None = None
-    exit: str = ""
-
-    @property
-    def connection(self) -> bool:
-        """Whether its events are of a connection, not of a packet."""
-        return bool(self.flags & {CREATED.flag, DESTROYED.flag})
-
-    @property
-    def program(self) -> str:
-        """The program of the BPF object that runs there."""
-        if self.exit:
-            return f"exit_{self.exit}"
-        how = MECHANISMS[self.mechanism]
-        return how.connections if self.connection else how.program
-
-    @property
-    def entry_program(self) -> str:
-        """Of a return, the program that runs at the function's entry."""
-        return MECHANISMS[self.mechanism].entry
-
-    @property
-    def internal(self) -> bool:
-        """Whether only tracking needs it."""
-        return not self.asked
-
-    @property
-    def is_return(self) -> bool:
-        """Whether it is at the function's return, and another program at its entry."""
-        return not self.exit and bool(self.entry_program)
 
 
 class ProbeSet:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fyke.capture.probes import PlannedProbe
+from fyke.capture.planned import PlannedProbe
 from fyke.events import schema
 from fyke.kernel.return_type import ReturnType
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import shlex
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fyke.cli.folders import own_folder
-from fyke.cli.main import Parser, general_parser, module_of, resolve
+from fyke.cli.main import Parser
 from fyke.cli.options import Option, add_options
-from fyke.errors import FykeError, UsageError
+from fyke.cli.profile_check import check
+from fyke.cli.profile_save import save_profile
+from fyke.errors import UsageError
 from fyke.events.escape import printable
 
 if TYPE_CHECKING:
-    from fyke.profiles.arguments import Command, Given
+    from fyke.profiles.arguments import Command
     from fyke.profiles.conditions import Machine
-    from fyke.profiles.find import File
     from fyke.profiles.model import Profile, Variant
 
 SUMMARY = "List, show, check and save profiles: sets of options by name"
@@ -74,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
     do: dict[str, Callable[[argparse.Namespace, Sequence[str]], int]] = {
         "list": _list,
         "show": _show,
-        "check": _check,
-        "save": _save,
+        "check": check,
+        "save": save_profile,
     }
     return do[args.action](args, places)
 
@@ -205,133 +203,3 @@ def _text(facts: dict[str, Any]) -> list[str]:
             else:
                 lines.append(f"{name}: not for this machine, {printable(one['why_not'])}")
     return lines + [f"  {odd}" for odd in facts["odd"]]
-
-
-def _check(args: argparse.Namespace, places: Sequence[str]) -> int:
-    """Check files, all variants, as far as it can be done on any machine. Returns 2 if something is wrong."""
-    from fyke.profiles.find import File, files_in, find_profile, is_path, read_file
-
-    files: list[File] = []
-    for name in args.names:
-        if is_path(name):
-            try:
-                files.append(read_file(name))
-            except UsageError as error:
-                files.append(File(name, errors=(error,)))
-        else:
-            profile = find_profile(name, places)
-            files.append(File(profile.place.path, (profile,)))
-    if not args.names:
-        files = [file for place in places for file in files_in(place)]
-    wrong = 0
-    for file in files:
-        problems = [error.message for error in file.errors]
-        for profile in file.profiles:
-            problems += [*profile.odd, *_wrong_options(profile)]
-        problems += _twice(file)
-        if not (file.profiles or problems):
-            problems.append(f"{printable(file.path)}: there is no profile in it")
-        for problem in problems:
-            print(problem)
-        if not problems:
-            print(f"{printable(file.path)}: {', '.join(printable(p.name) for p in file.profiles)}: right")
-        wrong += len(problems)
-    return 2 if wrong else 0
-
-
-def _wrong_options(profile: Profile) -> list[str]:
-    from fyke.cli.profiled import command_of
-
-    problems = []
-    for name, variants in profile.variants.items():
-        command = command_of(name)
-        for variant in variants:
-            try:
-                args = command.namespace(command.of_variant(variant))
-            except FykeError as error:
-                problems.append(error.message)
-                continue
-            try:
-                _check_of(name)(args)
-            except FykeError as error:
-                problems.append(f"{variant.place}: {error.message}")
-    return problems
-
-
-def _twice(file: File) -> list[str]:
-    seen: dict[str, Profile] = {}
-    problems = []
-    for profile in file.profiles:
-        if profile.name in seen:
-            first = seen[profile.name].place.line
-            problems.append(
-                f"{profile.place}: name: {printable(profile.name)} is given twice, first at line {first}"
-            )
-        seen.setdefault(profile.name, profile)
-    return problems
-
-
-def _save(args: argparse.Namespace, places: Sequence[str]) -> int:
-    """Write the options of a command line as a profile of the user's."""
-    from fyke.cli.profiled import command_of
-    from fyke.profiles.find import files_in
-    from fyke.profiles.save import check_name, path_of, profile_text, save
-
-    usage = "write: fyke profile save NAME -- collect OPTIONS"
-    if len(args.names) != 1:
-        raise UsageError("fyke profile save takes one name" if args.names else "no name given", usage)
-    (name,) = args.names
-    check_name(name)
-    name_of_command, given = _line(args.line, args.profile_folders, usage)
-    command = command_of(name_of_command)
-    if left_out := command.not_options(given):
-        raise UsageError(
-            f"a profile has no place for {', '.join(left_out)}", "give it when the profile is used"
-        )
-    if not command.values(given):
-        raise UsageError("the command line has no options to save", usage)
-    text = profile_text(name, args.about or "", name_of_command, command.values(given))
-    folder = own_folder("profiles")
-    named = [
-        file.path
-        for place in dict.fromkeys([folder, *places])
-        for file in files_in(place)
-        if any(profile.name == name for profile in file.profiles) and file.path != path_of(folder, name)
-    ]
-    if named and os.path.dirname(named[0]) == folder:
-        raise UsageError(
-            f"there is a profile {name} in {printable(named[0])} already", "remove it there first"
-        )
-    path = save(folder, name, text, replace=args.force)
-    for other in named:
-        log.warning("it takes the place of the profile in %s", printable(other))
-    log.info("saved %s: fyke -p %s %s", printable(path), name, name_of_command)
-    return 0
-
-
-def _line(words: Sequence[str], extra: Sequence[str], usage: str) -> tuple[str, Given]:
-    """Return the command of a line and what it gives, its own profiles included. Raises UsageError."""
-    from fyke.cli.profiled import apply, command_of, profile_folders, split_names
-    from fyke.profiles.conditions import ThisMachine
-    from fyke.profiles.find import find_profile
-
-    words = list(words[1:] if words[:1] == ["fyke"] else words)
-    general = general_parser().parse_args(words)
-    if general.command is None:
-        raise UsageError("there is no command line to save", usage)
-    name = resolve(general.command)
-    command = command_of(name)
-    places = profile_folders([*extra, *general.extra_profiles_dir])
-    machine = ThisMachine()
-    layers = [
-        apply(find_profile(one, places), name, command, machine) for one in split_names(general.profile)
-    ]
-    given = command.merged([*layers, command.given(general.rest)])
-    _check_of(name)(command.namespace(given))
-    return name, given
-
-
-def _check_of(command: str) -> Callable[[argparse.Namespace], None]:
-    """Return what checks the arguments of a command without doing anything."""
-    check: Callable[[argparse.Namespace], None] = import_module(module_of(command)).check_arguments
-    return check

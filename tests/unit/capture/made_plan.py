@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from made_kernel import made_kernel
 
-from fyke.capture.plan import Options, Plan, PlannedProbe, make_plan
+from fyke.capture.plan import Options, Plan, make_plan
+from fyke.capture.planned import PlannedProbe
 from fyke.errors import FykeError
 from fyke.kernel.view import LiveKernel
 

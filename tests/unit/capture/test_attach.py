@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fyke.capture.attach import Attached
-from fyke.capture.plan import PlannedProbe
+from fyke.capture.planned import PlannedProbe
 from fyke.errors import RunError
 
 RX = "net:netif_receive_skb"

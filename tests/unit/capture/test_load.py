@@ -15,7 +15,9 @@ from made_records import SOURCES, headers_btf, object_btf
 from fyke.capture.layout import read_layout, struct_dtype
 from fyke.capture.load import EXITS, Loaded
 from fyke.capture.mechanisms import MECHANISMS
-from fyke.capture.plan import Plan, PlannedProbe
+from fyke.capture.plan import Plan
+from fyke.capture.planned import PlannedProbe
+from fyke.capture.settings import probe_config
 from fyke.collectors.ct.events import CONNECTS, CREATED, DESTROYED
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.kernel.btf import Btf
@@ -63,9 +65,13 @@ def loaded(plan: Plan, btf: Btf, cookies: bool = True) -> Any:
     return made
 
 
+def config_of(made: Any, probe: PlannedProbe) -> Any:
+    raw = probe_config(probe, made._btf, made.layout, made.plan.filters.roots, "x86_64")
+    return np.frombuffer(raw, struct_dtype(made._btf, "probe"))[0]
+
+
 def told(made: Any, probe: PlannedProbe) -> dict[str, int]:
-    dtype = struct_dtype(made._btf, "probe")
-    (config,) = np.frombuffer(made._config(probe, dtype), dtype)
+    config = config_of(made, probe)
     return {name: int(config[name]) for name in (*OFFSETS, "flags", "sections")}
 
 
@@ -130,8 +136,7 @@ def test_a_trampoline_has_a_program_for_its_function(btf: Btf) -> None:
 
 def test_a_return_is_told_which_bits_are_the_values(btf: Btf) -> None:
     made = loaded(planned(probes=("fx:ip_rcv", "ip_rcv")), btf)
-    dtype = struct_dtype(btf, "probe")
-    configs = [np.frombuffer(made._config(probe, dtype), dtype)[0] for probe in made.plan.probes[:2]]
+    configs = [config_of(made, probe) for probe in made.plan.probes[:2]]
     found = [(int(c["result_at"]), int(c["result_unused"]), bool(c["result_signed"])) for c in configs]
     assert found == [(32, 32, True), (-1, 0, False)]
 

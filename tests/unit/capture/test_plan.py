@@ -9,7 +9,8 @@ from made_kernel import SUBSYSTEMS, made_kernel
 from made_plan import COLLECTORS, DROP, NO_GSO, RX, TX, USUAL, asked, exits, planned, probes, refused
 
 from fyke.capture.filters import FilterOptions
-from fyke.capture.plan import Options, PlannedProbe, make_plan
+from fyke.capture.plan import Options, make_plan
+from fyke.capture.planned import PlannedProbe
 from fyke.errors import Unsupported, UsageError
 
 # What is collected

@@ -6,7 +6,8 @@ import pytest
 from made_kernel import FLAG, INT, SKB, made_kernel
 from made_plan import CONSUME, DROP, NO_GSO, RX, TX, USUAL, exits, planned, probes, refused
 
-from fyke.capture.plan import Plan, PlannedProbe
+from fyke.capture.plan import Plan
+from fyke.capture.planned import PlannedProbe
 from fyke.errors import Unsupported
 from fyke.kernel.view import LiveKernel
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from btf_writer import BtfWriter
 
-from fyke.capture.probes import PlannedProbe
+from fyke.capture.planned import PlannedProbe
 from fyke.capture.retval import ReturnValues, value_name
 from fyke.kernel.btf import Btf
 from fyke.kernel.return_type import ReturnType, return_type
