@@ -5,44 +5,22 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from live.pages import FYKE, PAGES, ROOT, commands, run_as_shown
+
 pytestmark = pytest.mark.host_only
 
-ROOT = Path(__file__).resolve().parents[2]
-FYKE = Path(sys.executable).with_name("fyke")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-
-def commands() -> list[str]:
-    """Return the shell blocks of all pages, in order."""
-    return [
-        block for page in PAGES for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.M | re.S)
-    ]
-
-
-@pytest.mark.parametrize("block", commands())
+@pytest.mark.parametrize("block", commands(PAGES))
 def test_commands_of_the_docs(block: str, tmp_path: Path) -> None:
-    # In the user's home or a folder of their own: relative names stay there.
-    done = subprocess.run(
-        ["sh", "-e", "-c", block],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": f"{FYKE.parent}:{os.environ['PATH']}", "NOPAGER": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "error:" not in done.stderr
-    assert done.stdout.strip()
+    run_as_shown(block, tmp_path)
 
 
 def test_readme_has_commands() -> None:
-    assert len(commands()) >= 4
+    assert len(commands(PAGES)) >= 4
 
 
 def demo(user: int) -> subprocess.CompletedProcess[str]:

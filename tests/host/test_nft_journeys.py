@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 from socket import inet_ntoa
 
@@ -14,6 +10,7 @@ import pytest
 import fyke
 from live.command import collecting
 from live.command import fyke as run_fyke
+from live.pages import ROOT, commands, run_as_shown
 from live.recording import RX, TX, ipv4
 from live.topology import Routed, nft, routed
 from live.traffic import ping, udp_send
@@ -21,7 +18,7 @@ from live.traffic import ping, udp_send
 pytestmark = [pytest.mark.needs("kprobe"), pytest.mark.needs("nft_types")]
 
 MARKS = 'ip protocol icmp meta mark set 0x00000007 comment "marks"'
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "netfilter.md"
+PAGE = ROOT / "docs" / "netfilter.md"
 VERDICTS = "__nft_trace_packet"
 RULES = """
 table ip mangle {
@@ -88,22 +85,6 @@ def test_a_drop_ends_the_journey_with_the_rule(tmp_path: Path) -> None:
 
 
 def test_the_page_of_netfilter(tmp_path: Path) -> None:
-    blocks = re.findall(r"^```sh kprobes\n(.*?)^```", PAGE.read_text(), re.M | re.S)
-    assert blocks
-    place = Path(sys.executable).parent
-    shown = ""
-    for block in blocks:
-        done = subprocess.run(
-            ["sh", "-e", "-c", block],
-            cwd=tmp_path,
-            env={**os.environ, "PATH": f"{place}:{os.environ['PATH']}", "NOPAGER": "1"},
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "error:" not in done.stderr
-        assert done.stdout.strip()
-        shown += done.stdout
-    assert VERDICTS in shown
+    blocks = commands([PAGE], "sh kprobes")
+    assert len(blocks) == 2
+    assert VERDICTS in "".join(run_as_shown(block, tmp_path) for block in blocks)
