@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 POLL_SHARE = 20
 # A handle that isn't known is looked for at once, and waited for so long; then not again for a while.
-PATIENCE_SECONDS = 2.0
+# The rings have to hold what comes meanwhile.
+PATIENCE_SECONDS = 1.0
 AGAIN_SECONDS = 0.5
 # What that takes is to be one part of so many too, over a time in which so much may be in advance.
 DEMAND_SHARE = 3
