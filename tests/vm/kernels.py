@@ -7,25 +7,20 @@ machine's own sources, and checks what it fetches against Debian's keyring.
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from debian import Apt, FetchError, cache, call
+
 __all__ = ["FetchError", "Installed", "Kernel", "fetch", "matrix"]
 
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _FRESH_SECONDS = 12 * 3600
 """How long the answer of the mirror is good for."""
-
-
-class FetchError(Exception):
-    """A kernel can't be had; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +57,7 @@ def fetch(kernel: Kernel) -> Installed:
 
     A mirror that can't be reached is no error while the cache has an older answer.
     """
-    home = _cache() / kernel.name
+    home = cache("kernels") / kernel.name
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be fetching the same kernel
@@ -89,11 +84,6 @@ def _fetch(kernel: Kernel, home: Path) -> Installed:
     return Installed(release, home / release)
 
 
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "fyke" / "kernels"
-
-
 def _cached(home: Path) -> Installed | None:
     try:
         release = (home / "current").read_text()
@@ -102,81 +92,12 @@ def _cached(home: Path) -> Installed | None:
     return Installed(release, home / release) if (home / release).is_dir() else None
 
 
-# ---- apt
-
-
-class _Apt:
-    """apt with one suite as its only source, and lists of its own."""
-
-    def __init__(self, suite: str, home: Path) -> None:
-        self._home = home / "apt"
-        for folder in ("lists/partial", "archives/partial", "none"):
-            (self._home / folder).mkdir(parents=True, exist_ok=True)
-        (self._home / "sources.list").write_text(
-            f"deb [signed-by={_KEYRING} target=Packages] {_mirror(suite)} {suite} main\n"
-        )
-        self._options = [
-            *("-o", f"Dir::Etc::SourceList={self._home / 'sources.list'}"),
-            *("-o", f"Dir::Etc::SourceParts={self._home / 'none'}"),
-            *("-o", f"Dir::Etc::PreferencesParts={self._home / 'none'}"),
-            *("-o", "Dir::Etc::Preferences=/dev/null"),
-            *("-o", f"Dir::State::Lists={self._home / 'lists'}"),
-            *("-o", "Dir::State::Status=/dev/null"),
-            *("-o", f"Dir::Cache={self._home}"),
-            *("-o", "APT::Architecture=amd64", "-o", "APT::Architectures=amd64"),
-            *("-o", "APT::Sandbox::User=", "-o", "APT::Update::Error-Mode=any"),
-        ]
-
-    def update(self) -> None:
-        self._run("apt-get", "update")
-
-    def depends(self, package: str) -> list[str]:
-        """Return what the newest version of a package depends on, by name. FetchError when there is none."""
-        record = self._run("apt-cache", "show", "--no-all-versions", package)
-        found = re.search(r"^Depends: (.*)$", record, re.MULTILINE)
-        return re.findall(r"(?:^|, )([^ ,|]+)", found[1]) if found else []
-
-    def download(self, packages: list[str], folder: Path) -> list[Path]:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._run("apt-get", "download", *packages, cwd=folder)
-        return sorted(folder.glob("*.deb"))
-
-    def _run(self, tool: str, *arguments: str, cwd: Path | None = None) -> str:
-        command = [tool, *self._options, *arguments]
-        done = subprocess.run(
-            command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise FetchError(f"{tool} {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
-        return done.stdout
-
-
-def _mirror(suite: str) -> str:
-    """Return where this machine's apt sources have Debian's archive, or its security archive."""
-    rows = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(RELEASE)|$(REPO_URI)", "Created-By: Packages"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.splitlines()
-    security = suite.endswith("-security")
-    for row in rows:
-        origin, release, uri = row.split("|", 2)
-        if origin == "Debian" and release.endswith(("-security", "/updates")) == security:
-            return uri
-    kind = "security archive" if security else "archive"
-    raise FetchError(
-        f"apt's sources on this machine don't have Debian's {kind}, so there is no mirror to ask"
-    )
-
-
-def _ask(kernel: Kernel, home: Path) -> tuple[_Apt, str]:
+def _ask(kernel: Kernel, home: Path) -> tuple[Apt, str]:
     """Return the release (as uname -r says) that the first suite with a kernel offers."""
     why = []
     for suite in kernel.suites:
         try:
-            apt = _Apt(suite, home)
+            apt = Apt(suite, home)
             apt.update()
             for package in apt.depends("linux-image-amd64"):
                 if package.startswith("linux-image-"):
@@ -187,7 +108,7 @@ def _ask(kernel: Kernel, home: Path) -> tuple[_Apt, str]:
     raise FetchError("; ".join(why))
 
 
-def _unpack(apt: _Apt, release: str, home: Path) -> None:
+def _unpack(apt: Apt, release: str, home: Path) -> None:
     # Up to 6.12 all is in linux-image-RELEASE. Later that depends on three packages instead: the image is
     # in linux-binary-*, the modules are in linux-modules-*, and linux-base-* lists what is built in.
     image = f"linux-image-{release}"
@@ -196,7 +117,7 @@ def _unpack(apt: _Apt, release: str, home: Path) -> None:
     half = home / "half"
     shutil.rmtree(half, ignore_errors=True)
     for deb in apt.download([image, *parts], half / "debs"):
-        _call("dpkg", "-x", str(deb), str(half / "files"))
+        call("dpkg", "-x", str(deb), str(half / "files"))
     shutil.rmtree(half / "debs")
     modules = next((half / "files").glob(f"**/lib/modules/{release}"))
     image_file = next(path for path in (half / "files").rglob("vmlinuz*") if path.is_file())
@@ -208,15 +129,9 @@ def _unpack(apt: _Apt, release: str, home: Path) -> None:
     (half / "lib" / "modules").mkdir(parents=True)
     modules.rename(half / "lib" / "modules" / release)
     shutil.rmtree(half / "files")
-    _call("depmod", "-b", str(half), release)
+    call("depmod", "-b", str(half), release)
     shutil.rmtree(home / release, ignore_errors=True)
     half.rename(home / release)
-
-
-def _call(*command: str) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise FetchError(f"{' '.join(command)}: {done.stderr.strip()}")
 
 
 def main() -> int:
