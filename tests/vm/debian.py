@@ -1,7 +1,7 @@
-"""What tests take from Debian's archive: apt with a configuration and lists of its own, and the cache for it.
+"""Debian's packages of any suite and architecture, fetched by apt into a cache and unpacked; nothing is installed.
 
-Nothing is installed: apt takes the mirror from the machine's own sources, and checks what it fetches against
-Debian's keyring.
+apt gets a configuration and lists of its own, takes the mirror from the machine's own sources, and checks what it
+fetches against Debian's keyring.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import subprocess
 from pathlib import Path
 
-__all__ = ["Apt", "FetchError", "cache", "call"]
+__all__ = ["Apt", "FetchError", "cache", "call", "unpack"]
 
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -20,16 +20,10 @@ class FetchError(Exception):
     """Something can't be had; the text says why."""
 
 
-def cache(name: str) -> Path:
-    """Return the folder of the cache for one kind of thing."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "fyke" / name
-
-
 class Apt:
-    """apt with one suite as its only source, and lists of its own. source: of source packages."""
+    """apt with one suite as its only source, lists of its own, and nothing installed. source: of source packages."""
 
-    def __init__(self, suite: str, home: Path, *, source: bool = False) -> None:
+    def __init__(self, suite: str, home: Path, architecture: str, *, source: bool = False) -> None:
         self._home = home / "apt"
         for folder in ("lists/partial", "archives/partial", "none"):
             (self._home / folder).mkdir(parents=True, exist_ok=True)
@@ -45,7 +39,7 @@ class Apt:
             *("-o", f"Dir::State::Lists={self._home / 'lists'}"),
             *("-o", "Dir::State::Status=/dev/null"),
             *("-o", f"Dir::Cache={self._home}"),
-            *("-o", "APT::Architecture=amd64", "-o", "APT::Architectures=amd64"),
+            *("-o", f"APT::Architecture={architecture}", "-o", f"APT::Architectures={architecture}"),
             *("-o", "APT::Sandbox::User=", "-o", "APT::Update::Error-Mode=any"),
         ]
 
@@ -59,9 +53,15 @@ class Apt:
         return re.findall(r"(?:^|, )([^ ,|]+)", found[1]) if found else []
 
     def download(self, packages: list[str], folder: Path) -> list[Path]:
+        """Fetch these packages alone into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self._run("apt-get", "download", *packages, cwd=folder)
         return sorted(folder.glob("*.deb"))
+
+    def download_all(self, packages: list[str]) -> list[Path]:
+        """Fetch these packages and all they depend on."""
+        self._run("apt-get", "install", "--download-only", "--yes", "--no-install-recommends", *packages)
+        return sorted((self._home / "archives").glob("*.deb"))
 
     def download_source(self, package: str, folder: Path) -> list[Path]:
         """Fetch the newest version of a source package: its archives and their description."""
@@ -77,6 +77,28 @@ class Apt:
         if done.returncode:
             raise FetchError(f"{tool} {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
+
+
+def cache() -> Path:
+    """Return the folder for what was fetched and built."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "fyke"
+
+
+def unpack(deb: Path, folder: Path) -> None:
+    """Put the files of a package into a folder. What is there stays, so that `bin` may be a link."""
+    files = subprocess.run(["dpkg-deb", "--fsys-tarfile", deb], capture_output=True, check=True).stdout
+    tar = ["tar", "-C", str(folder), "-x", "--skip-old-files", "--keep-directory-symlink", "--no-same-owner"]
+    subprocess.run(tar, input=files, check=True)
+
+
+def call(*command: str, cwd: Path | None = None) -> None:
+    """Run a command. FetchError with what it said when it fails."""
+    done = subprocess.run(
+        command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise FetchError(f"{' '.join(command)}: {done.stderr.strip()[-2000:]}")
 
 
 def _mirror(suite: str) -> str:
@@ -97,13 +119,3 @@ def _mirror(suite: str) -> str:
     raise FetchError(
         f"apt's sources on this machine don't have Debian's {kind}, so there is no mirror to ask"
     )
-
-
-def call(*command: str, cwd: Path | None = None) -> str:
-    """Run a command and return what it printed. FetchError when it fails."""
-    done = subprocess.run(
-        command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise FetchError(f"{' '.join(command)}: {done.stderr.strip()[-2000:]}")
-    return done.stdout

@@ -57,7 +57,7 @@ def fetch(kernel: Kernel) -> Installed:
 
     A mirror that can't be reached is no error while the cache has an older answer.
     """
-    home = cache("kernels") / kernel.name
+    home = cache() / "kernels" / kernel.name
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be fetching the same kernel
@@ -97,7 +97,7 @@ def _ask(kernel: Kernel, home: Path) -> tuple[Apt, str]:
     why = []
     for suite in kernel.suites:
         try:
-            apt = Apt(suite, home)
+            apt = Apt(suite, home, "amd64")
             apt.update()
             for package in apt.depends("linux-image-amd64"):
                 if package.startswith("linux-image-"):

@@ -37,13 +37,13 @@ _MADE_FIRST = "include Makefile\nmade-first: $(BUILT_SOURCES)\n"
 
 def built() -> Path | None:
     """Return the folder of the programs if they are in the cache."""
-    home = cache("openvswitch") / "programs"
+    home = cache() / "openvswitch" / "programs"
     return home if home.is_dir() else None
 
 
 def build() -> Path:
     """Return the folder of the programs; they are built when they aren't there. FetchError."""
-    home = cache("openvswitch")
+    home = cache() / "openvswitch"
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -56,7 +56,7 @@ def _build(home: Path) -> Path:
     shutil.rmtree(half, ignore_errors=True)
     if not _header():
         call("apt-get", "install", "-y", "--no-install-recommends", _PACKAGE)
-    apt = Apt(_SUITE, home, source=True)
+    apt = Apt(_SUITE, home, "amd64", source=True)
     apt.update()
     files = apt.download_source("openvswitch", half / "archives")
     source = half / "source"
