@@ -1,7 +1,7 @@
-"""Debian's packages of any suite and architecture, fetched by apt into a cache and unpacked; nothing is installed.
+"""Debian's packages of any suite and architecture, fetched by apt into a cache; nothing is installed.
 
-apt gets a configuration and lists of its own, takes the mirror from the machine's own sources, and checks what it
-fetches against Debian's keyring.
+apt gets a configuration and lists of its own, takes the mirror from the machine's own sources, and checks
+what it fetches against Debian's keyring.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ class FetchError(Exception):
 
 
 class Apt:
-    """apt with one suite as its only source, lists of its own, and nothing installed. source: of source packages."""
+    """apt with one suite as its only source, lists of its own, and nothing installed.
+
+    source: it is of source packages.
+    """
 
     def __init__(self, suite: str, home: Path, architecture: str, *, source: bool = False) -> None:
         self._home = home / "apt"
