@@ -36,15 +36,15 @@ def _make_barrier() -> Callable[[], None]:
     The kernel publishes a record by a release store to its header and the producer position by another; we
     must not read a header before the position, or data before its header, and must not hand space back before
     it was copied. x86 keeps loads in order, and stores after loads. arm64 doesn't: there membarrier(2) runs a
-    full barrier on this CPU (it asks one of every CPU that runs our process, of which there is one).
+    full barrier on this CPU, and on those of programs that asked for it. Its command for our process alone
+    doesn't: a process of one thread has nobody to order with, it thinks (kernel/sched/membarrier.c).
     """
     if platform.machine() != "aarch64":
         return lambda: None
-    membarrier, register, private = 283, 16, 8  # MEMBARRIER_CMD_[REGISTER_]PRIVATE_EXPEDITED
-    syscall(membarrier, register, 0, 0)
+    membarrier, everywhere = 283, 2  # MEMBARRIER_CMD_GLOBAL_EXPEDITED
 
     def barrier() -> None:
-        syscall(membarrier, private, 0, 0)
+        syscall(membarrier, everywhere, 0, 0)
 
     return barrier
 
