@@ -33,7 +33,7 @@ EXTENSIONS = range(0xFFFFF000, 0xFFFFF000 + 64)
 
 
 class ClassicInsn(NamedTuple):
-    """One instruction; jumps count from the next one. As a tuple it is what cypcap.BpfProgram takes."""
+    """One instruction; jumps count from the next one. As a tuple it is what libpcap.py has."""
 
     code: int
     jt: int

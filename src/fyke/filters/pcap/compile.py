@@ -1,15 +1,16 @@
-"""From the text of an expression to cBPF, by libpcap (its binding cypcap brings it along)."""
+"""From the text of an expression to cBPF, by libpcap."""
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from fyke.errors import UsageError
 from fyke.events.escape import printable
+from fyke.filters.pcap import libpcap
 from fyke.filters.pcap.classic import ABS, EXTENSIONS, LD, ClassicInsn, Program, goes_back
+from fyke.filters.pcap.libpcap import Refused
 from fyke.filters.pcap.place import Token, find_place, pointed, tokens
 
 SNAPLEN = 262_144  # what a matching program returns, as tcpdump's does
@@ -41,14 +42,6 @@ class PacketFilter:
     raw: Program | None
     why_no_raw: str
     sees_vlan: bool
-
-
-class Refused(Exception):
-    """libpcap doesn't compile an expression."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 def compile_packet_filter(text: str) -> PacketFilter:
@@ -126,14 +119,7 @@ def _compile_raw(text: str) -> tuple[Program | None, str]:
 
 def _compiled(text: str, link: str, *, optimise: bool) -> Program:
     """Compile for a type of link. Raises Refused."""
-    import cypcap  # slow to import, and needed only with a filter
-
-    with contextlib.closing(cypcap.open_dead(cypcap.DatalinkType[link], SNAPLEN)) as pcap:
-        try:
-            compiled = pcap.compile(text, optimize=optimise)
-        except cypcap.Error as error:
-            raise Refused(str(error.args[-1]).removeprefix("can't parse filter expression: ")) from None
-    return tuple(ClassicInsn(code, jt, jf, k & 0xFFFFFFFF) for code, jt, jf, k in compiled)
+    return tuple(ClassicInsn(*insn) for insn in libpcap.compiled(text, link, SNAPLEN, optimise=optimise))
 
 
 def _reason(text: str) -> str | None:
