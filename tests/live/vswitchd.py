@@ -1,0 +1,129 @@
+"""An Open vSwitch of our own: its database and its daemon, in a folder, ended with the test.
+
+Built with USDT probes by tests/vm/openvswitch.py, which must be importable.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from live.waiting import eventually
+
+__all__ = ["Vswitchd"]
+
+
+class Vswitchd:
+    """A context manager. programs: the folder of what was built. dummy: nothing of the kernel is used."""
+
+    def __init__(self, programs: Path, folder: Path, *, dummy: bool = False) -> None:
+        self.programs = programs
+        self.folder = folder
+        self.rundir = folder / "run"
+        self._dummy = dummy
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.environment = {
+            **os.environ,
+            "OVS_RUNDIR": str(self.rundir),
+            **dict.fromkeys(("OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR"), str(folder)),
+        }
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process."""
+        return self._processes[1].pid
+
+    @property
+    def control(self) -> Path:
+        """Its control socket."""
+        return self.rundir / f"ovs-vswitchd.{self.pid}.ctl"
+
+    def vsctl(self, *arguments: str) -> str:
+        """Change the configuration, and wait until it is done."""
+        return self._run("utilities/ovs-vsctl", f"--db=unix:{self._database}", "--timeout=60", *arguments)
+
+    def appctl(self, *arguments: str) -> str:
+        """Give the daemon a command."""
+        return self._run("utilities/ovs-appctl", "-t", str(self.control), *arguments)
+
+    def ofctl(self, *arguments: str) -> str:
+        """Speak OpenFlow to a bridge."""
+        return self._run("utilities/ovs-ofctl", *arguments)
+
+    def dpctl(self, *arguments: str) -> str:
+        """Ask the kernel's datapath."""
+        return self._run("utilities/ovs-dpctl", *arguments)
+
+    def __enter__(self) -> Self:
+        self.rundir.mkdir(parents=True)
+        file = self.folder / "conf.db"
+        self._run("ovsdb/ovsdb-tool", "create", str(file), str(self.programs / "vswitchd/vswitch.ovsschema"))
+        try:
+            self._start("ovsdb/ovsdb-server", str(file), f"--remote=punix:{self._database}")
+            eventually(self._database.is_socket)
+            self.vsctl("--no-wait", "init")
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def start(self) -> None:
+        """Start the daemon, again after `stop`."""
+        dummy = ("--enable-dummy=override", "--disable-system") if self._dummy else ()
+        self._start("vswitchd/ovs-vswitchd", f"unix:{self._database}", *dummy)
+        eventually(self.control.is_socket)
+
+    def stop(self) -> None:
+        """End the daemon, not its database."""
+        self._end(self._processes.pop())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._processes:
+            self._end(self._processes.pop())
+
+    @property
+    def _database(self) -> Path:
+        return self.rundir / "db.sock"
+
+    def _start(self, program: str, *arguments: str) -> None:
+        name = Path(program).name
+        command = [str(self.programs / program), *arguments, f"--log-file={self.folder}/{name}.log"]
+        self._processes.append(
+            subprocess.Popen(
+                [*command, "-vconsole:off"],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _run(self, program: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [str(self.programs / program), *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=90,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program} {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
