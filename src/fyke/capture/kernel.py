@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from fyke.collectors.kernel_view import KernelView
-from fyke.kernel.btf import Btf
+from fyke.kernel.btf import Btf, Prototype
 from fyke.kernel.return_type import ReturnType
 
 
@@ -16,6 +16,10 @@ class Answer(Protocol):
     @property
     def why(self) -> str:
         """The reason, a clause."""
+
+    @property
+    def state(self) -> str:
+        """`yes`, `no`, or `unknown` where it couldn't be told."""
 
 
 class Features(Protocol):
@@ -49,6 +53,9 @@ class Kernel(KernelView, Protocol):
     def function_params(self, name: str) -> list[str] | None:
         """Return the parameter types of a function, None when it has no BTF."""
 
+    def function_prototype(self, name: str) -> Prototype | None:
+        """Return what a function takes and returns, None when it has no BTF."""
+
     def function_return(self, name: str) -> ReturnType | None:
         """Return what a function returns, None when that is nothing (or more than a number), or not known."""
 
@@ -58,8 +65,17 @@ class Kernel(KernelView, Protocol):
     def function_type(self, name: str) -> tuple[str, int] | None:
         """Return (module, type id) of a function, None without BTF; the kernel itself is module ``."""
 
-    def tracepoint_params(self, name: str) -> list[str] | None:
-        """Return the parameter types of a tracepoint (bare name)."""
+    def tracepoint_prototype(self, name: str) -> Prototype | None:
+        """Return what a tracepoint (bare name) passes; its parameters have no names."""
+
+    def functions_taking(self, types: Iterable[str]) -> frozenset[str]:
+        """Return all functions with a parameter of one of these types."""
+
+    def module_of(self, name: str) -> str:
+        """Return the module that a function is in, empty for the kernel itself and where nobody knows."""
+
+    def tracepoints(self) -> list[str]:
+        """Return every tracepoint as `subsystem:name`, sorted; `unknown:name` where nobody knows."""
 
     def match_functions(self, pattern: str) -> list[str]:
         """Return the functions that can be probed, by name or `*` pattern."""

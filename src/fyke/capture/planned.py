@@ -18,7 +18,8 @@ class PlannedProbe:
     value stands behind them.
     flags: names of `enum probe_flags`, without the prefix.
     roots: struct that the field filter starts from -> index of the argument that points to one.
-    skb_steps: byte offsets of the pointers to follow from the argument `skb` to the packet; none: it is one.
+    steps: kind (`skb`, `dev`, `net`) -> byte offsets of the pointers to follow from that argument to what is
+    sought; none: it is one.
     returns: what the function returns, at a probe of its return; None: nothing, or not known.
     exit: what tracking looks at the function's return for (enum exit_id); empty: it doesn't.
     """
@@ -30,7 +31,7 @@ class PlannedProbe:
     flags: frozenset[str] = frozenset()
     asked: tuple[str, ...] = ()
     roots: Mapping[str, int] = field(default_factory=dict)
-    skb_steps: tuple[int, ...] = ()
+    steps: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     returns: ReturnType | None = None
     exit: str = ""
 

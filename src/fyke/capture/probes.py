@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fyke.capture import mechanisms
-from fyke.capture.arguments import IN_REGISTERS, argument_slots, readable_params, root_slots
-from fyke.capture.getters import GETTERS, steps
+from fyke.capture.arguments import IN_REGISTERS, readable_params, root_slots
 from fyke.capture.kernel import Kernel
 from fyke.capture.mechanisms import MECHANISMS
 from fyke.capture.planned import PlannedProbe
 from fyke.capture.probe_spec import ProbeSpec
+from fyke.capture.reach import Reaches
 from fyke.collectors import Collector
 from fyke.collectors.api import SKB
 from fyke.collectors.ct.events import CONNECTS, CREATED, CT_EVENT, DESTROYED, ConnectionProbe
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import Unsupported, UsageError
+from fyke.kernel.btf import Param
 
 
 class ProbeSet:
@@ -33,6 +34,7 @@ class ProbeSet:
         self.stack = stack
         self.roots = roots
         self.kernel = kernel
+        self._reaches = Reaches(kernel)
         self.collectors = collectors
         self.sections = frozenset(sections) - {CT_EVENT.name}  # of no packet
         self.by_place: dict[tuple[str, str, str], PlannedProbe] = {}
@@ -75,7 +77,7 @@ class ProbeSet:
     def _refuse(self, spec: ProbeSpec, targets: list[str], mechanism: str) -> None:
         names = ", ".join(c.name for c in self.collectors)
         what = targets[0] if len(targets) == 1 else f"any of the {len(targets)} matches of {spec.target}"
-        params = self._params(targets[0], mechanism) if len(targets) == 1 else None
+        params = self._types(targets[0], mechanism) if len(targets) == 1 else None
         reason = f"its arguments are ({', '.join(params)})" if params else "none has an argument they know"
         if params and len(params) > len(readable_params(params, mechanism)):
             reason += f", of which only the first {IN_REGISTERS} can be read"
@@ -92,30 +94,32 @@ class ProbeSet:
 
     def params_of(self, probe: PlannedProbe) -> list[str]:
         """Return the types of what can be read of a planned probe's arguments."""
-        params = readable_params(self._params(probe.symbol, probe.mechanism) or [], probe.mechanism)
-        return [*params, SKB] if probe.skb_steps else params
+        params = readable_params(self._types(probe.symbol, probe.mechanism) or [], probe.mechanism)
+        return [*params, SKB] if "skb" in probe.steps else params
 
-    def _params(self, target: str, mechanism: str) -> list[str] | None:
+    def _params(self, target: str, mechanism: str) -> tuple[Param, ...] | None:
         if mechanism == "raw_tracepoint":
-            return self.kernel.tracepoint_params(target.partition(":")[2])
-        return self.kernel.function_params(target)
+            prototype = self.kernel.tracepoint_prototype(target.partition(":")[2])
+        else:
+            prototype = self.kernel.function_prototype(target)
+        return None if prototype is None else prototype.params
+
+    def _types(self, target: str, mechanism: str) -> list[str] | None:
+        params = self._params(target, mechanism)
+        return None if params is None else [param.type for param in params]
 
     def _add_one(
         self, spec: ProbeSpec, asked: str, target: str, mechanism: str, own: Collector | None
     ) -> bool:
-        params = self._params(target, mechanism)
-        arguments = argument_slots(params or [], mechanism)
-        skb_at, skb_steps = self._way_to_skb(params or [], mechanism)
-        if skb_steps:
-            arguments["skb"] = skb_at
-        readable = {*readable_params(params or [], mechanism), *([SKB] if skb_steps else [])}
-        takers = [c for c in self.collectors if c is own or set(c.takes) & readable]
+        reach = self._reaches.of(self._params(target, mechanism) or (), mechanism)
+        takers = {*reach.takers(self.collectors), *([own] if own else [])}
         sections = frozenset(s.name for c in takers for s in c.sections) & self.sections
         if not sections:
             return False
         stack = frozenset({"STACK"} if spec.stack or self.stack else ())
-        roots = root_slots(params or [], mechanism, self.roots)
-        probe = PlannedProbe(target, mechanism, sections, arguments, stack, (asked,), roots, skb_steps)
+        roots = root_slots(self._types(target, mechanism) or [], mechanism, self.roots)
+        arguments, steps = reach.arguments, reach.steps
+        probe = PlannedProbe(target, mechanism, sections, arguments, stack, (asked,), roots, steps)
         if MECHANISMS[mechanism].trampoline:
             probe = self._in_slots(probe)
         self._merge(self._with_result(probe) if probe.is_return else probe)
@@ -143,16 +147,6 @@ class ProbeSet:
             returns=returns,
         )
 
-    def _way_to_skb(self, params: list[str], mechanism: str) -> tuple[int, tuple[int, ...]]:
-        """Return which argument leads to a packet, and how; no steps: none does, or it is one itself."""
-        readable = readable_params(params, mechanism)
-        if SKB in readable:
-            return readable.index(SKB), ()
-        for getter in GETTERS:
-            if getter.argument in readable and (found := steps(self.kernel, getter)):
-                return readable.index(getter.argument), found
-        return -1, ()
-
     def _merge(self, new: PlannedProbe) -> None:
         key = (new.symbol, new.mechanism, new.program)
         old = self.by_place.get(key)
@@ -164,6 +158,7 @@ class ProbeSet:
                 flags=old.flags | new.flags,
                 asked=(*old.asked, *new.asked),
                 roots={**old.roots, **new.roots},
+                steps={**old.steps, **new.steps},
             )
         self.by_place[key] = new
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fyke.capture.arguments import ARGUMENTS, context_offset
 from fyke.capture.filters import FilterCode
+from fyke.capture.getters import ENDS
 from fyke.capture.kernel import Kernel
 from fyke.capture.layout import RecordLayout, struct_dtype
 from fyke.capture.plan import Plan
@@ -48,7 +49,8 @@ def set_rodata(
     put("direct_reads", "?", kernel.features.has("bpf_rdonly_cast"))
     put("tracking_on", "?", plan.tracking)
     put("verify_identity", "?", plan.verify_identity)
-    put("skb_steps_on", "?", any(p.skb_steps for p in plan.probes))
+    for end in ENDS:
+        put(f"{end}_steps_on", "?", any(end in p.steps for p in plan.probes))
     put("nft_verdicts", "I", nft_verdict_mask(plan.nft_verdicts))
     put("note_connections", "?", plan.connections.noted)
     put("connections_netns", "I", plan.connections.netns)
@@ -85,11 +87,12 @@ def probe_config(
     if probe.returns:
         config["result_unused"] = 64 - 8 * probe.returns.size
         config["result_signed"] = probe.returns.signed
-    config["skb_steps"] = -1
-    config["skb_steps"][: len(probe.skb_steps)] = probe.skb_steps
+    for end in ENDS:
+        config[f"{end}_steps"] = -1
+        config[f"{end}_steps"][: len(probe.steps.get(end, ()))] = probe.steps.get(end, ())
     config["root_at"] = -1
     for place, root in enumerate(roots):
-        if probe.skb_steps and f"struct {root} *" == SKB:
+        if "skb" in probe.steps and f"struct {root} *" == SKB:
             config["root_at"][place] = _ROOT_SKB
         elif root in probe.roots:
             index = probe.roots[root]

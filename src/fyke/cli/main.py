@@ -28,6 +28,7 @@ COMMANDS = (
     "convert",
     "schema",
     "python",
+    "inspect",
     "profile",
     "sh-complete",
     "doctor",

@@ -6,7 +6,7 @@ how collectors name what they can take.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -30,6 +30,9 @@ __all__ = ["BTF_DIR", "Btf", "Member", "ModuleBtfs", "Param", "Prototype", "Vari
 
 BTF_DIR = Path("/sys/kernel/btf")
 _TRACEPOINT = "btf_trace_"
+# The function that calls what is attached to a tracepoint.
+# Linux kernel commit d25e37d89dd2 ("tracepoint: Optimize using static_call()") (in v5.10).
+_CALLER = "__traceiter_"
 # Kinds whose name needs a word in front, and those whose bare name is the type.
 _TAGGED = {"struct": ("struct", "fwd"), "union": ("union", "fwd"), "enum": ("enum",)}
 _PLAIN = ("int", "typedef", "float")
@@ -59,7 +62,8 @@ class Btf(BtfTypes):
         super().__init__(words, strings, layout, base)
         self._spelled: dict[int, str] = {}
         self._ids_spelled: dict[str, frozenset[int]] = {}
-        self._protos_taking: dict[str, frozenset[int]] = {}
+        self._referring_to: dict[tuple[int, ...], dict[int, list[int]]] = {}
+        self._protos_taking: dict[tuple[str, ...], frozenset[int]] = {}
 
     @classmethod
     def vmlinux(cls, path: Path = BTF_DIR / "vmlinux") -> Self:
@@ -116,11 +120,14 @@ class Btf(BtfTypes):
         if self.kind(pointer) != PTR:
             return None
         prototype = self._prototype(self.target(pointer))
+        named = self.prototype(_CALLER + name)  # parameters of types in BTF have no names; a function's have
+        if named and [p.type_id for p in named.params] == [p.type_id for p in prototype.params]:
+            prototype = named
         return Prototype(prototype.params[1:], prototype.returns)
 
-    def functions_taking(self, spelled: str) -> list[str]:
+    def functions_taking(self, *types: str) -> list[str]:
         """Return the names of this BTF's own functions with a parameter of a type (`struct sk_buff *`)."""
-        protos = self._protos(spelled)
+        protos = self._protos(types)
         words, starts, first = self.words, self.starts, self.first_id
         return [
             name
@@ -181,8 +188,7 @@ class Btf(BtfTypes):
         if known is None:
             inherited = self.base._ids_of(spelled) if self.base else frozenset[int]()
             if spelled.endswith("*"):
-                targets = self._ids_of(spelled[:-1].rstrip())
-                own = {i for i in self.own_ids(PTR) if self.target(i) in targets}
+                own = self._referring(self._ids_of(spelled[:-1].rstrip()), (PTR,))
             else:
                 own = set(self._own_named(spelled))
             known = self._ids_spelled[spelled] = self._with_qualified(inherited | own)
@@ -201,24 +207,33 @@ class Btf(BtfTypes):
     def _with_qualified(self, ids: frozenset[int]) -> frozenset[int]:
         """Add the const, volatile, restrict and tagged variants, in any order of nesting."""
         found, new = set(ids), set(ids)
-        qualified = [(i, self.target(i)) for kind in QUALIFIERS for i in self.own_ids(kind)]
         while new:
-            new = {i for i, target in qualified if target in new} - found
+            new = self._referring(new, tuple(QUALIFIERS)) - found
             found |= new
         return frozenset(found)
 
-    def _protos(self, spelled: str) -> frozenset[int]:
-        """Return the function prototypes with a parameter of this type."""
-        known = self._protos_taking.get(spelled)
+    def _referring(self, ids: Iterable[int], kinds: tuple[int, ...]) -> set[int]:
+        """Return the own types of some kinds that refer to one of these."""
+        index = self._referring_to.get(kinds)
+        if index is None:
+            index = self._referring_to[kinds] = {}
+            for kind in kinds:
+                for type_id in self.own_ids(kind):
+                    index.setdefault(self.target(type_id), []).append(type_id)
+        return {found for type_id in ids for found in index.get(type_id, ())}
+
+    def _protos(self, types: tuple[str, ...]) -> frozenset[int]:
+        """Return the function prototypes with a parameter of one of these types."""
+        known = self._protos_taking.get(types)
         if known is None:
-            ids = self._ids_of(spelled)
+            ids = frozenset[int]().union(*(self._ids_of(spelled) for spelled in types))
             words, starts, first = self.words, self.starts, self.first_id
-            found = set(self.base._protos(spelled)) if self.base else set()
+            found = set(self.base._protos(types)) if self.base else set()
             for proto in self.own_ids(FUNC_PROTO):
                 pos = starts[proto - first]
                 if not ids.isdisjoint(words[pos + 4 : pos + 3 + 2 * (words[pos + 1] & 0xFFFFFF) : 2]):
                     found.add(proto)
-            known = self._protos_taking[spelled] = frozenset(found)
+            known = self._protos_taking[types] = frozenset(found)
         return known
 
 

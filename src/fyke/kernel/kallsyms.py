@@ -97,6 +97,10 @@ class Kallsyms:
         indexes = self._by_name.get(_key(name))
         return _name(self._lines[indexes[0]])[1] if indexes else None
 
+    def modules(self, name: str) -> list[str]:
+        """Return where the functions of a name are, sorted: modules, and empty for the kernel's own."""
+        return sorted({_name(self._lines[at])[1] for at in self._by_name.get(_key(name), ())})
+
     def variants(self, name: str) -> list[str]:
         """Return the names a compiler gave to what it kept of a function (`X.isra.0`, `X.part.0`)."""
         start = _key(name) + b"."

@@ -14,6 +14,33 @@ from pathlib import Path
 from fyke.kernel.pseudofs import DEBUGFS, PLACES, TRACEFS, read_file
 from fyke.kernel.syscalls import mount
 
+# How names of networking's tracepoints begin -> the subsystem (TRACE_SYSTEM in Linux' include/trace/events).
+# The longest beginning counts.
+_SUBSYSTEMS = {
+    **dict.fromkeys(("netif_", "net_dev_", "napi_gro_"), "net"),
+    **dict.fromkeys(("napi_poll", "dql_"), "napi"),
+    **dict.fromkeys(("kfree_skb", "consume_skb", "skb_copy_datagram_"), "skb"),
+    **dict.fromkeys(("sock_", "inet_sock_", "inet_sk_", "sk_data_ready"), "sock"),
+    **dict.fromkeys(("br_", "fdb_"), "bridge"),
+    **dict.fromkeys(("xdp_", "mem_connect", "mem_disconnect", "mem_return_failed", "bpf_xdp_"), "xdp"),
+    **dict.fromkeys(("mptcp_", "subflow_", "get_mapping_status", "ack_update_msk"), "mptcp"),
+    "tcp_": "tcp",
+    "udp_": "udp",
+    "icmp_send": "icmp",
+    "qdisc_": "qdisc",
+    "neigh_": "neigh",
+    "fib_table_lookup": "fib",
+    "fib6_table_lookup": "fib6",
+    "page_pool_": "page_pool",
+    "ovs_": "openvswitch",
+}
+
+
+def usual_subsystem(name: str) -> str:
+    """Return a tracepoint's subsystem where tracefs can't tell it; `unknown` for those not of networking."""
+    known = [start for start in _SUBSYSTEMS if name.startswith(start)]
+    return _SUBSYSTEMS[max(known, key=len)] if known else "unknown"
+
 
 def parse_available_events(data: bytes) -> frozenset[str]:
     """Parse tracefs' available_events into `subsystem:name`."""

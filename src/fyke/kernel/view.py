@@ -6,19 +6,18 @@ symbols), the next best one answers.
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
 from fyke.errors import Unsupported
-from fyke.kernel import tracepoints
+from fyke.kernel import absent, tracepoints
 from fyke.kernel.btf import Btf, Prototype
 from fyke.kernel.features import Features
 from fyke.kernel.kallsyms import Kallsyms
 from fyke.kernel.machine import has_module
+from fyke.kernel.patterns import matcher
 from fyke.kernel.return_type import ReturnType, return_type
 
 _T = TypeVar("_T")
@@ -35,6 +34,7 @@ class Sources:
     functions: Callable[[], dict[str, str]] = tracepoints.available_filter_functions
     blacklist: Callable[[], frozenset[str]] = tracepoints.kprobe_blacklist
     has_module: Callable[[str], bool] = has_module
+    module_exporting: Callable[[str], str | None] = absent.module_exporting
 
 
 class LiveKernel:
@@ -53,7 +53,7 @@ class LiveKernel:
     def has_function(self, name: str) -> bool:
         """Say whether a function can be probed by this name."""
         there = self.symbols.is_function(name) if self.symbols else self.function_type(name) is not None
-        traceable = self._filter_functions is None or name in self._filter_functions
+        traceable = self.filter_functions is None or name in self.filter_functions
         return there and traceable and self._may_kprobe(name)
 
     def has_tracepoint(self, name: str) -> bool:
@@ -106,18 +106,24 @@ class LiveKernel:
                 return candidate, type_id
         return None
 
+    def module_of(self, name: str) -> str:
+        """Return the module that a function is in, empty for the kernel itself and where nobody knows."""
+        return self.symbols.module(name) or ""
+
     def functions_taking(self, types: Iterable[str]) -> frozenset[str]:
         """Return all functions, modules' included, with a parameter of one of these types."""
         types = list(types)
-        return frozenset(
-            name for btf in self.btfs() for spelled in types for name in btf.functions_taking(spelled)
-        )
+        return frozenset(name for btf in self.btfs() for name in btf.functions_taking(*types))
 
     def tracepoint_params(self, name: str) -> list[str] | None:
         """Return the types of what a tracepoint (bare name) passes; None without the tracepoint."""
-        btf = self._tracepoint_btf(name)
-        prototype = None if btf is None else btf.tracepoint_prototype(name)
+        prototype = self.tracepoint_prototype(name)
         return None if prototype is None else [param.type for param in prototype.params]
+
+    def tracepoint_prototype(self, name: str) -> Prototype | None:
+        """Return what a tracepoint (bare name) passes; None without the tracepoint."""
+        btf = self._tracepoint_btf(name)
+        return None if btf is None else btf.tracepoint_prototype(name)
 
     # What can be probed
 
@@ -125,9 +131,9 @@ class LiveKernel:
         """Return the functions that can be probed and match a pattern with `*` wildcards, sorted."""
         if "*" not in pattern:
             return [pattern] if self.has_function(pattern) else []
-        matches = _matcher(pattern)
-        if self._filter_functions is not None:
-            return sorted(name for name in self._filter_functions if matches(name) and self._may_kprobe(name))
+        matches = matcher(pattern)
+        if self.filter_functions is not None:
+            return sorted(name for name in self.filter_functions if matches(name) and self._may_kprobe(name))
         known = {name for btf in self.btfs() for name in btf.functions() if matches(name)}
         symbols = self.symbols
         return sorted(
@@ -147,7 +153,7 @@ class LiveKernel:
                 f"tracepoints can't be matched with {pattern}: their list (tracefs) can't be read",
                 self.features.fix("tracefs"),
             )
-        matches = _matcher(pattern if ":" in pattern else "*:" + pattern)
+        matches = matcher(pattern if ":" in pattern else "*:" + pattern)
         # Events of system calls and of other tracers are in the list too; they can't be attached to.
         return sorted(
             event
@@ -159,64 +165,43 @@ class LiveKernel:
         name = wanted.rpartition(":")[2]
         if not self.has_tracepoint(name):
             return []
-        known = self._events_named(name)
+        known = self.events_named(name)
         if wanted in known or not known:  # some tracepoints have no event, and so no known subsystem
             return [wanted]
         return known[:1] if ":" not in wanted else []
 
-    def why_no_tracepoint(self, wanted: str) -> str | None:
-        """Return why a tracepoint (`subsystem:name`, no wildcards) can't be probed, None when it can."""
-        if self._exact_tracepoint(wanted):
-            return None
-        name = wanted.rpartition(":")[2]
-        known = self._events_named(name)
-        if wanted in known:
-            return f"{wanted} can't be probed: it is no tracepoint, or its module has no types (BTF)"
-        if known:
-            return f"there is no tracepoint {wanted}, but {known[0]}"
-        return f"there is no tracepoint {wanted} in this kernel and its loaded modules"
-
-    def _events_named(self, name: str) -> list[str]:
+    def events_named(self, name: str) -> list[str]:
+        """Return the events (`subsystem:name`) of a bare name, sorted; none where tracefs can't be read."""
         end = ":" + name
         return sorted(event for event in self._events or () if event.endswith(end))
 
+    def tracepoints(self) -> list[str]:
+        """Return every tracepoint as `subsystem:name`, sorted.
+
+        Where tracefs can't be read, subsystems are as Linux has them, `unknown` for those not of networking.
+        """
+        names = self._tracepoints | self._module_tracepoints.keys()
+        if self._events is not None:
+            return sorted(event for event in self._events if event.rpartition(":")[2] in names)
+        return sorted(f"{tracepoints.usual_subsystem(name)}:{name}" for name in names)
+
+    # What can't be
+
+    def why_no_tracepoint(self, wanted: str) -> str | None:
+        """Return why a tracepoint (`subsystem:name`, no wildcards) can't be probed, None when it can."""
+        return absent.why_no_tracepoint(self, wanted)
+
     def why_no_function(self, name: str) -> str | None:
         """Return why a function can't be probed by name (no full stop), None when it can."""
-        if self.has_function(name):  # only a reason takes long to find
-            return None
-        count = len(self.symbols.addresses(name))
-        if not self.symbols:
-            count = int(self.function_type(name) is not None)
-        if count == 0:
-            variants = self.symbols.variants(name)
-            if variants:
-                return f"{name} exists only as {', '.join(variants)}: the compiler changed what it takes"
-            if self.vmlinux.find("func", name) is not None:
-                return f"{name} is inlined wherever it is called, or runs only while booting"
-            return f"{name} is inlined, in a module that isn't loaded, or not in this kernel"
-        if count > 1:
-            return f"{name} is the name of {count} functions, which can't be told apart"
-        if self._filter_functions is not None and name not in self._filter_functions:
-            return f"{name} can't be traced: the kernel marks it notrace"
-        return f"{name} can't be probed: the kernel forbids it (NOKPROBE)"
+        return absent.why_no_function(self, name)
 
     def near(self, name: str, count: int = 3) -> list[str]:
         """Return names like this one, of tracepoints when it has a `:`, else of functions; best first."""
-        if ":" in name:
-            known = self._events or frozenset(
-                f"{name.partition(':')[0]}:{tp}" for tp in self.vmlinux.tracepoints()
-            )
-            return difflib.get_close_matches(name, known, count)
-        # Comparing with 60,000 names takes a second: only those that begin, end or contain alike.
-        start, end = name[:3], name[-5:]
-        alike = {
-            other
-            for btf in self.btfs()
-            for other in btf.functions()
-            if other.startswith(start) or other.endswith(end) or name in other
-        }
-        close = difflib.get_close_matches(name, alike, 4 * count)
-        return [other for other in close if self.has_function(other)][:count]
+        return absent.near(self, name, count)
+
+    def module_with(self, name: str) -> str | None:
+        """Return the module, loaded or not, that offers a function to others; None when that isn't known."""
+        return _or_none(lambda: self._sources.module_exporting(name))
 
     # Sources
 
@@ -277,7 +262,8 @@ class LiveKernel:
         return _or_none(self._sources.events)
 
     @cached_property
-    def _filter_functions(self) -> dict[str, str] | None:
+    def filter_functions(self) -> dict[str, str] | None:
+        """Function that ftrace can trace -> its module; None when their list can't be read."""
         return _or_none(self._sources.functions)
 
     @cached_property
@@ -293,8 +279,3 @@ def _or_none(read: Callable[[], _T]) -> _T | None:
         return read()
     except OSError:
         return None
-
-
-def _matcher(pattern: str) -> Callable[[str], object]:
-    """Return a test for a pattern in which `*` stands for anything and nothing else is special."""
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL).fullmatch

@@ -15,6 +15,8 @@ from fyke.kernel.view import LiveKernel, Sources
 _T = TypeVar("_T")
 
 SKB, DEV, NET, REASON, INT, NAPI, FLAG = "skb", "dev", "net", "reason", "int", "napi", "bool"
+# What only leads to a device or a namespace; FAR and WRONG aren't what they are on any kernel.
+SOCK, SOCKET, STATE, QDISC, FAR, WRONG, PSKB = "sock", "socket", "state", "queueing", "far", "wrong", "pskb"
 # Enums of subsystems' own drop reasons.
 SUBSYSTEMS = {name: f"{name}_drop_reason" for name in ("mac80211", "ovs", "qdisc")}
 
@@ -80,12 +82,30 @@ class _Types:
         for name, struct in ((SKB, "sk_buff"), (DEV, "net_device"), (NET, "net"), (NAPI, "napi_struct")):
             self.kinds[name] = w.pointer(w.struct(struct, 8))
         w.struct("nf_conn", 8)
+        self._define_ways()
         self.kinds[REASON] = self.kinds[INT]
         if reasons:
             self.kinds[REASON] = w.enum("skb_drop_reason", ("SKB_NOT_DROPPED_YET", 0), ("SKB_CONSUMED", 1))
         for kind, name in SUBSYSTEMS.items():
             self.kinds[kind] = w.enum(name, (f"{kind.upper()}_DROP", 0x10001))
         self.void = w.pointer(0)
+
+    def _define_ways(self) -> None:
+        """Describe structures that lead to devices and namespaces."""
+        w, dev, net = self.writer, self.kinds[DEV], self.kinds[NET]
+        common = w.struct("sock_common", 64, ("skc_net", w.struct("possible", 8, ("net", net, 0)), 48 * 8))
+        sock = w.pointer(w.struct("sock", 64, ("__sk_common", common, 0)))
+        queue = w.pointer(w.struct("netdev_queue", 8, ("dev", dev, 0)))
+        state = w.struct("nf_hook_state", 24, ("out", dev, 16 * 8), ("net", net, 32 * 8))
+        self.kinds |= {
+            SOCK: sock,
+            SOCKET: w.pointer(w.struct("socket", 32, ("sk", sock, 24 * 8))),
+            STATE: w.pointer(state),
+            QDISC: w.pointer(w.struct("Qdisc", 80, ("dev_queue", queue, 64 * 8))),
+            FAR: w.pointer(w.struct("xdp_sock", 40000, ("dev", dev, 1 << 18))),
+            WRONG: w.pointer(w.struct("in_device", 8, ("dev", net, 0))),
+            PSKB: w.pointer(self.kinds[SKB]),
+        }
 
     def define_nft(self, *, old: bool) -> tuple[str, ...]:
         """Describe what nftables traces with, before Linux 6.4 or since; return what its function takes."""
@@ -102,7 +122,8 @@ class _Types:
         return NFT_OLD if old else NFT_NEW
 
     def _proto(self, kinds: Iterable[str], *first: tuple[str, int]) -> int:
-        return self.writer.proto(self.kinds[INT], *first, *(("", self.kinds[kind]) for kind in kinds))
+        """Parameters have the names of their kinds."""
+        return self.writer.proto(self.kinds[INT], *first, *((kind, self.kinds[kind]) for kind in kinds))
 
     def function(self, name: str, kinds: tuple[str, ...]) -> None:
         self.writer.func(name, self._proto(kinds))

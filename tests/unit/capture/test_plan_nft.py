@@ -15,14 +15,14 @@ def test_since_6_4_the_packet_is_in_the_first_argument() -> None:
     probe = asked(planned(made_kernel(nft="new"), collectors=("nft", "skb")))[NFT_TRACE]
     assert probe.sections == {"nft", "packet", "vlan_accel"}
     assert probe.asked == ("nft",)
-    assert (probe.arguments["skb"], probe.skb_steps) == (0, (0,))
+    assert (probe.arguments["skb"], probe.steps) == (0, {"skb": (0,)})
     names = ("nft_verdict", "nft_rule", "nft_info", "nft_type")
     assert [probe.arguments[name] for name in names] == [1, 2, 3, 4]
 
 
 def test_before_it_was_one_step_further() -> None:
     probe = asked(planned(made_kernel(nft="old"), collectors=("nft", "skb")))[NFT_TRACE]
-    assert (probe.arguments["skb"], probe.skb_steps) == (0, (8, 0))
+    assert (probe.arguments["skb"], probe.steps) == (0, {"skb": (8, 0)})
     assert [probe.arguments[name] for name in ("nft_info", "nft_chain", "nft_type")] == [0, 1, 2]
 
 
@@ -31,13 +31,13 @@ def test_the_users_probe_there_is_the_same_one() -> None:
     (probe,) = asked(plan).values()
     assert probe.asked == (f"{NFT_TRACE}/stack", "nft")
     assert "STACK" in probe.flags
-    assert probe.skb_steps == (0,)
+    assert probe.steps == {"skb": (0,)}
 
 
 def test_an_argument_that_is_a_packet_needs_no_steps() -> None:
     kernel = made_kernel(nft="new", more={"both": ("pktinfo", "skb")})
     probe = asked(planned(kernel, collectors=("skb",), probes=("both",)))["both"]
-    assert (probe.arguments["skb"], probe.skb_steps) == (1, ())
+    assert (probe.arguments["skb"], probe.steps) == (1, {})
 
 
 def test_filters_find_the_packet() -> None:

@@ -49,17 +49,19 @@ static __always_inline __u64 result(const struct context *c)
 	return value >> (c->probe->result_unused & 63);
 }
 
-/* Where some argument only leads to the packet. */
+#define MOST_STEPS (int)(sizeof(((struct probe *)0)->skb_steps) / sizeof(((struct probe *)0)->skb_steps[0]))
+
+/* Where some argument only leads to what is sought. */
 const volatile bool skb_steps_on = false;
+const volatile bool dev_steps_on = false;
+const volatile bool net_steps_on = false;
 
-static __always_inline void *follow_steps(const struct context *c, void *from)
+static __always_inline void *follow_steps(void *from, const __s16 *steps)
 {
-	for (int i = 0; i < (int)(sizeof(c->probe->skb_steps) / sizeof(c->probe->skb_steps[0])); i++) {
-		__s16 step = c->probe->skb_steps[i];
-
-		if (step < 0)
+	for (int i = 0; i < MOST_STEPS; i++) {
+		if (steps[i] < 0)
 			break;
-		if (!is_kernel_address(from) || bpf_probe_read_kernel(&from, sizeof(from), from + step))
+		if (!is_kernel_address(from) || bpf_probe_read_kernel(&from, sizeof(from), from + steps[i]))
 			return NULL;
 	}
 	return from;
@@ -77,7 +79,7 @@ static __always_inline void context_skb(struct context *c, __s16 first_at)
 	else
 		skb = (void *)argument(c, at);
 	if (skb_steps_on)
-		skb = follow_steps(c, skb);
+		skb = follow_steps(skb, c->probe->skb_steps);
 	c->skb = NULL;
 	if (!is_kernel_address(skb))
 		return;

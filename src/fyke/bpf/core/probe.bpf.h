@@ -36,7 +36,9 @@ struct probe {
 	__s16 nft_rule_at;
 	__s16 nft_chain_at;
 	__s16 nft_type_at;
-	__s16 skb_steps[2]; /* from what is at skb_at to the packet: offsets of pointers; negative: no more */
+	__s16 skb_steps[3]; /* from what is at skb_at to the packet: offsets of pointers; negative: no more */
+	__s16 dev_steps[3]; /* ... at dev_at to the device */
+	__s16 net_steps[3]; /* ... at net_at to the namespace */
 	__s16 root_at[6];   /* what the field filter starts from, or ROOT_SKB */
 	__u8 result_unused; /* how many of the upper bits of the returned value aren't its own */
 	__u8 result_signed;

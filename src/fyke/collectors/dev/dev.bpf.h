@@ -33,8 +33,11 @@ static __always_inline struct net_device *context_dev(struct context *c)
 
 	if (c->skb && !is_in_tree(c))
 		dev = c->skb_view->dev;
-	if (!is_kernel_address(dev))
+	if (!is_kernel_address(dev)) {
 		dev = (void *)argument(c, c->probe->dev_at);
+		if (dev_steps_on)
+			dev = follow_steps(dev, c->probe->dev_steps);
+	}
 	return is_kernel_address(dev) ? dev : NULL;
 }
 

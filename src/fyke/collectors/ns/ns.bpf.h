@@ -27,8 +27,11 @@ static __always_inline struct net *context_net(struct context *c)
 		if (is_kernel_address(sk))
 			net = kread(sk, __sk_common.skc_net.net);
 	}
-	if (!is_kernel_address(net))
+	if (!is_kernel_address(net)) {
 		net = (void *)argument(c, c->probe->net_at);
+		if (net_steps_on)
+			net = follow_steps(net, c->probe->net_steps);
+	}
 	return is_kernel_address(net) ? net : NULL;
 }
 
