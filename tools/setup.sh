@@ -10,9 +10,11 @@ cd "$(dirname "$0")/.."
 # use:   libbpf1, less (the pager); procps (the demo)
 # check: clang-format
 # host:  iproute2 iputils-ping nftables conntrack tcpdump ethtool bpftool tshark
+#        gcc libc6-dev systemtap-sdt-dev (user programs to probe)
 # unit:  fish, zsh (the scripts of `fyke sh-complete` are tried in the shells themselves)
 # vm:    qemu-system-x86 kmod busybox-static (to boot), debian-archive-keyring (to fetch kernels)
 PACKAGES='bpftool busybox-static ca-certificates clang clang-format conntrack debian-archive-keyring ethtool fish
+    gcc libc6-dev systemtap-sdt-dev
     iproute2 iputils-ping kmod less libbpf-dev libbpf1 linux-libc-dev llvm nftables procps python3 python3-venv
     qemu-system-x86 tcpdump tshark zsh'
 

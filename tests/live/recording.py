@@ -167,7 +167,7 @@ def record(
         rows,
         gaps,
         dict(zip(symbols, hits, strict=True)),
-        Counter(row["kernel"]["symbol"] for row in everything),
+        Counter((row["kernel"] or row["userspace"])["symbol"] for row in everything),
         dict(zip(symbols, filtered, strict=True)),
         [
             Counts(*counts)

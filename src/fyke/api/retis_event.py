@@ -137,6 +137,7 @@ class RetisEvent(Event):
         if name in _TEXTS:
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
                 return _TEXTS[name](value)
+            return None
         if not columns:
             return None
         text = section_text({column: self._value(column) for column in columns}) or ""
@@ -157,9 +158,9 @@ def _userspace_text(fields: Json) -> str:
     return f"[u] {shown(fields['symbol'])}" + (f" ({shown(name)})" if slash else "")
 
 
-# Sections that have no columns: their collectors come later.
+# Sections whose text is put together here; those of ovs have no columns: their collector comes later.
 _TEXTS = {"userspace": _userspace_text, "ovs": ovs_text, "ovs_detrace": detrace_text}
-_WITHOUT_COLUMNS = frozenset(SECTIONS[name] for name in _TEXTS)
+_WITHOUT_COLUMNS = frozenset(SECTIONS[name] for name in _TEXTS if name != "userspace")
 
 
 def _key(name: str) -> str:

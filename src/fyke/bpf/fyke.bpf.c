@@ -10,5 +10,6 @@
 #include "probes/fexit.bpf.h"
 #include "probes/exits.bpf.h"
 #include "probes/connections.bpf.h"
+#include "probes/uprobe.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -1,6 +1,7 @@
 """The live half: from options and kernel facts to a plan, to programs in the kernel, to batches of events.
 
 plan.py     what to do, as a value; needs no root, prints (`--dry-run`)
+user_probes.py, user_events.py   what is special to user programs
 layout.py   the record's layout, read from the BPF object's own BTF
 settings.py a plan, written into the BPF object: constants, and what is known of each probe
 load.py     a plan -> loaded programs and maps

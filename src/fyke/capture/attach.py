@@ -85,8 +85,12 @@ class Attached:
 
     def _perf(self, number: int, program_fd: int, *, returns: bool) -> None:
         plan = self._loaded.plan
-        probe = plan.probes[number]
-        event = perf.open_kprobe(probe.symbol, min(plan.online), returns=returns)
+        probe, cpu = plan.probes[number], min(plan.online)
+        if place := probe.user:
+            pid = plan.user_task.number if plan.user_task else None
+            event = perf.open_uprobe(place.file, place.offset, place.semaphore, cpu, pid)
+        else:
+            event = perf.open_kprobe(probe.symbol, cpu, returns=returns)
         self._fds.append(event)
         cookie = number if self._loaded.cookie[probe.mechanism] else None
         link = perf.attach(event, program_fd, cookie)

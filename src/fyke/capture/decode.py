@@ -12,6 +12,7 @@ import pyarrow as pa
 from fyke.capture.layout import RecordLayout
 from fyke.capture.plan import Plan
 from fyke.capture.retval import ReturnValues
+from fyke.capture.user_events import UserEvents
 from fyke.collectors import COLLECTORS
 from fyke.events import schema
 from fyke.events.column import Column, Names, Section
@@ -32,6 +33,7 @@ class Decoder:
         self._symbols = pa.array([p.symbol for p in plan.probes], pa.string())
         self._probe_types = pa.array([p.mechanism for p in plan.probes], pa.string())
         self._returns = ReturnValues(plan.probes)
+        self._users = UserEvents(plan.probes)
         self._stacks = plan.any_stack
         self._labels: dict[tuple[str, str], dict[Hashable, Any]] = {}
 
@@ -43,16 +45,18 @@ class Decoder:
             "timestamp_ns": pa.array(np.ascontiguousarray(records["timestamp_ns"])),
             "cpu": pa.array(np.ascontiguousarray(records["cpu"])),
             "task": self._struct(schema.TASK, records, None),
-            "kernel": self._kernel(records),
         }
-        present = records["present"]
-        if "retval" in self._layout.bits:
-            here = (present >> np.uint32(self._layout.bits["retval"])) & np.uint32(1) != 0
-            if here.any():
-                raw = records["retval"]["value"]
-                columns["retval"] = self._returns.section(records["probe"], raw, here)
+        user = self._present(records, "userspace")
+        columns["kernel"] = self._kernel(records, user)
+        if user.any():
+            columns["userspace"] = self._users.section(records, user)
+        if (here := self._present(records, "retval")).any():
+            raw = records["retval"]["value"]
+            columns["retval"] = self._returns.section(records["probe"], raw, here)
+        if (here := self._present(records, "arguments")).any():
+            columns["arguments"] = self._users.arguments(records, here)
         for section in self._sections:
-            here = (present >> np.uint32(self._layout.bits[section.name])) & np.uint32(1) != 0
+            here = self._present(records, section.name)
             if here.all():
                 columns[section.name] = self._struct(section, records[section.name], None)
             elif here.any():
@@ -60,14 +64,26 @@ class Decoder:
         arrays = [columns[f.name] if f.name in columns else nulls(count, f.type) for f in self._schema]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
-    def _kernel(self, records: Records) -> pa.StructArray:
-        probe = pa.array(np.ascontiguousarray(records["probe"]))
+    def _present(self, records: Records, section: str) -> npt.NDArray[np.bool_]:
+        """Say which records have a section."""
+        if section not in self._layout.bits:
+            return np.zeros(len(records), np.bool_)
+        present: npt.NDArray[np.bool_] = records["present"] >> np.uint32(self._layout.bits[section]) & 1 != 0
+        return present
+
+    def _kernel(self, records: Records, user: npt.NDArray[np.bool_]) -> pa.StructArray:
+        """Build the section of probes in the kernel. user: which records are of user programs."""
+        mask = user if user.any() else None
+        probe = pa.array(np.ascontiguousarray(records["probe"]), mask=mask)
         stack = schema.KERNEL.columns[2]
         stacks = (
             self._stack(records["stack_id"], stack) if self._stacks else pa.nulls(len(records), _type(stack))
         )
         children = [self._symbols.take(probe), self._probe_types.take(probe), stacks]
-        return pa.StructArray.from_arrays(children, fields=list(schema.section_type(schema.KERNEL)))
+        fields = list(schema.section_type(schema.KERNEL))
+        return pa.StructArray.from_arrays(
+            children, fields=fields, mask=None if mask is None else pa.array(mask)
+        )
 
     def _stack(self, ids: npt.NDArray[np.int32], column: Column) -> pa.Array:
         keep = ids >= 0

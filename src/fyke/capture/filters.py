@@ -184,7 +184,7 @@ def check_filters(filters: Filters, probes: Sequence[PlannedProbe], params: Para
 
     params: the types of a probe's arguments. Raises UsageError when it can't anywhere.
     """
-    asked = [p for p in probes if p.sections and not p.internal and not p.connection]
+    asked = [p for p in probes if p.sections and not p.internal and not p.connection and not p.user]
     notes = []
     if filters.packet or filters.inner:
         without = [p.symbol for p in asked if "skb" not in p.arguments]

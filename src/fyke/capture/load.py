@@ -23,6 +23,7 @@ from fyke.capture.plan import Plan
 from fyke.capture.planned import PlannedProbe
 from fyke.capture.settings import probe_config, set_rodata
 from fyke.capture.slots import fill_slots
+from fyke.capture.user_probes import place_config
 from fyke.collectors.ct.events import CONNECTS
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import RunError, Unsupported
@@ -137,6 +138,7 @@ class Loaded:
         opened.set_max_entries("connections", plan.connections.noted_entries)
         opened.set_max_entries("names", MOST_NAMES if _NAMING & set(plan.sections) else 1)
         opened.set_max_entries("calls", plan.call_entries if plan.any_return else 1)
+        opened.set_max_entries("user_places", len(plan.probes) if plan.any_user else 1)
         opened.set_max_entries("stacks", plan.stack_entries if plan.any_stack else 1)
         self.ring_fds = [
             self._own(libbpf.create_ring(f"fyke_ring_{cpu}", size))
@@ -153,6 +155,9 @@ class Loaded:
         for number, probe in enumerate(self.plan.probes):
             config = probe_config(probe, self._btf, self.layout, roots, self._machine)
             libbpf.update_element(self.maps.probes, struct.pack("=I", number), config)
+            if probe.user:
+                place = place_config(probe.user, self._btf)
+                libbpf.update_element(self._object.map_fd("user_places"), struct.pack("=I", number), place)
         dtype = struct_dtype(self._btf, "counters")
         count = len(self.plan.probes) * self.plan.cpus
         mapping = mmap.mmap(self.maps.counters, count * dtype.itemsize, mmap.MAP_SHARED, mmap.PROT_READ)

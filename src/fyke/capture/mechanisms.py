@@ -19,6 +19,7 @@ class Mechanism:
     none, so that each probe has a copy of the program; empty: there always is one.
     array: arguments are given as an array, not in registers. all: those that aren't in registers, too.
     trampoline: each program is made for one function. many: one link attaches to many functions.
+    user: in user programs.
     """
 
     program: str
@@ -29,6 +30,7 @@ class Mechanism:
     trampoline: bool = False
     many: bool = False
     connections: str = ""
+    user: bool = False
 
 
 MECHANISMS = {
@@ -43,9 +45,13 @@ MECHANISMS = {
     ),
     "fentry": Mechanism("probe_fentry", array=True, all=True, trampoline=True),
     "fexit": Mechanism("probe_fexit", "entry_fexit", array=True, all=True, trampoline=True),
+    "uprobe": Mechanism("probe_uprobe", cookie="kprobe_cookie", user=True),
+    "usdt": Mechanism("probe_uprobe", cookie="kprobe_cookie", user=True),
 }
 # Those at the entry of a function.
-ENTRIES = tuple(name for name, how in MECHANISMS.items() if not how.entry and name != "raw_tracepoint")
+ENTRIES = tuple(
+    name for name, how in MECHANISMS.items() if not how.entry and not how.user and name != "raw_tracepoint"
+)
 
 
 def of_function(kernel: Kernel, spec: ProbeSpec) -> str:

@@ -1,16 +1,17 @@
-"""Kprobes one at a time, as perf events (perf_event_open(2)); works without tracefs."""
+"""Kprobes and uprobes one at a time, as perf events (perf_event_open(2)); works without tracefs."""
 
 from __future__ import annotations
 
 import ctypes as ct
 import fcntl
+import os
 import struct
 from pathlib import Path
 
 from fyke.kernel import syscall_bpf
 from fyke.kernel.syscalls import number_of, syscall
 
-_PMU_TYPE = Path("/sys/bus/event_source/devices/kprobe/type")
+_DEVICES = Path("/sys/bus/event_source/devices")
 _ATTR_BYTES = 112  # PERF_ATTR_SIZE_VER5
 _FD_CLOEXEC = 8
 _IOC_ENABLE, _IOC_SET_BPF = 0x2400, 0x40042408
@@ -21,24 +22,29 @@ def open_kprobe(function: str, cpu: int, *, returns: bool = False) -> int:
 
     Programs run at it on all CPUs, but one that is online must be named.
     """
-    name = ct.create_string_buffer(function.encode())
+    return _open("kprobe", int(returns), function.encode(), 0, -1, cpu)
+
+
+def open_uprobe(file: str, offset: int, semaphore: int, cpu: int, pid: int | None = None) -> int:
+    """Open a perf event at an offset in a file, in all processes or in that of one thread. Raises OSError.
+
+    semaphore: offset of a counter in the file, which the kernel raises in memory while the event is open.
+    """
+    # Linux kernel commit a6ca88b241d5 ("trace_uprobe: support reference counter in fd-based uprobe")
+    # (in v4.20).
+    config = semaphore << 32
+    return _open("uprobe", config, os.fsencode(file), offset, -1 if pid is None else pid, cpu)
+
+
+def _open(pmu: str, config: int, name: bytes, offset: int, pid: int, cpu: int) -> int:
+    text = ct.create_string_buffer(name)
     # struct perf_event_attr: type, size, config (bit 0: the return), sample_period, sample_type,
-    # read_format, flags, wakeup_events, bp_type, config1 (kprobe_func), config2 (probe_offset)
+    # read_format, flags, wakeup_events, bp_type, config1 (kprobe_func, uprobe_path), config2 (probe_offset)
+    kind = int((_DEVICES / pmu / "type").read_text())
     attr = struct.pack(
-        "=IIQQQQQIIQQ",
-        int(_PMU_TYPE.read_text()),
-        _ATTR_BYTES,
-        int(returns),
-        1,
-        0,
-        0,
-        0,
-        0,
-        0,
-        ct.addressof(name),
-        0,
+        "=IIQQQQQIIQQ", kind, _ATTR_BYTES, config, 1, 0, 0, 0, 0, 0, ct.addressof(text), offset
     ).ljust(_ATTR_BYTES, b"\0")
-    return syscall(number_of("perf_event_open"), attr, -1, cpu, -1, _FD_CLOEXEC)
+    return syscall(number_of("perf_event_open"), attr, pid, cpu, -1, _FD_CLOEXEC)
 
 
 def attach(event_fd: int, program_fd: int, cookie: int | None) -> int | None:

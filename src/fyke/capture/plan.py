@@ -15,6 +15,8 @@ from fyke.capture.kernel import Kernel
 from fyke.capture.planned import PlannedProbe
 from fyke.capture.probe_spec import parse_probe
 from fyke.capture.probes import ProbeSet
+from fyke.capture.user_probes import SECTIONS as USER_SECTIONS
+from fyke.capture.user_probes import UserTask, filter_notes, wanted_task
 from fyke.collectors import COLLECTORS, Collector
 from fyke.collectors.ct import COLLECTOR as CT
 from fyke.collectors.ct.events import CT_EVENT
@@ -69,6 +71,7 @@ class Plan:
     tracking_entries: int = TRACKING_ENTRIES
     stack_entries: int = STACK_ENTRIES
     call_entries: int = CALL_ENTRIES
+    user_task: UserTask | None = None
 
     @property
     def ring_bytes(self) -> int:
@@ -86,6 +89,11 @@ class Plan:
     def any_return(self) -> bool:
         """Whether some probe is at a function's return."""
         return any(p.is_return for p in self.probes)
+
+    @property
+    def any_user(self) -> bool:
+        """Whether some probe is in a user program."""
+        return any(p.user for p in self.probes)
 
     @property
     def any_stack(self) -> bool:
@@ -119,8 +127,8 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     on = any(c.name == "skb-tracking" for c in collectors)
     verify = probes.add_tracking() if on else False
     planned = tuple(probes.by_place.values())
-    if any("retval" in probe.sections for probe in planned):
-        sections = ("retval", *sections)
+    own_sections = {section for probe in planned for section in probe.sections} - set(sections)
+    sections = (*(name for name in ("retval", *USER_SECTIONS) if name in own_sections), *sections)
     if len(planned) > options.max_probes:
         raise UsageError(
             f"{len(planned)} probes are more than --max-probes {options.max_probes}",
@@ -143,9 +151,15 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
         cpus,
         running,
         filters,
-        (*notes, *probes.notes, *check_filters(filters, planned, probes.params_of)),
+        (
+            *notes,
+            *probes.notes,
+            *check_filters(filters, planned, probes.params_of),
+            *filter_notes(options.filters, planned),
+        ),
         options.nft_verdicts,
         connections,
+        user_task=wanted_task(options.filters.pid),
     )
 
 

@@ -7,7 +7,24 @@ from dataclasses import dataclass, field
 
 from fyke.capture.mechanisms import MECHANISMS
 from fyke.collectors.ct.events import CREATED, DESTROYED
+from fyke.kernel.binaries.operands import Operand
 from fyke.kernel.return_type import ReturnType
+
+
+@dataclass(frozen=True)
+class UserPlace:
+    """A place in a user program.
+
+    path: of the program or library, as its processes have it. file: where we can open it. offset: of the
+    instruction in the file. semaphore: offset of the counter of those who listen; 0: none.
+    arguments: where they are there; None: out of reach.
+    """
+
+    path: str
+    file: str
+    offset: int
+    semaphore: int = 0
+    arguments: tuple[Operand | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -22,6 +39,7 @@ class PlannedProbe:
     sought; none: it is one.
     returns: what the function returns, at a probe of its return; None: nothing, or not known.
     exit: what tracking looks at the function's return for (enum exit_id); empty: it doesn't.
+    user: where it is, if that is in a user program.
     """
 
     symbol: str
@@ -34,6 +52,7 @@ class PlannedProbe:
     steps: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     returns: ReturnType | None = None
     exit: str = ""
+    user: UserPlace | None = None
 
     @property
     def connection(self) -> bool:

@@ -1,4 +1,8 @@
-"""The `-p` syntax: `[TYPE:]TARGET[/OPTION,...]`."""
+"""The `-p` syntax: `[TYPE:]TARGET[/OPTION,...]`, and of user programs `TYPE:PATH:NAME`.
+
+A path has slashes, and may have colons: it ends at the last colon (of USDT probes at the last but one), and
+options stand behind the name.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,8 @@ TYPES = {
     "usdt": "usdt",
     "func": "func",
 }
-SUPPORTED = ("kprobe", "kretprobe", "fentry", "fexit", "raw_tracepoint", "func")
+# in user programs: type -> (how many names follow the path, how it is written)
+USER_TYPES = {"uprobe": (1, "u:PATH:SYMBOL"), "usdt": (2, "usdt:PATH:PROVIDER:NAME")}
 OPTIONS = ("stack",)
 
 _HINT = "write [TYPE:]TARGET[/stack], e.g. kprobe:ip_rcv, tp:net:netif_rx/stack, ip_rcv or skb:kfree_skb"
@@ -31,12 +36,17 @@ _HINT = "write [TYPE:]TARGET[/stack], e.g. kprobe:ip_rcv, tp:net:netif_rx/stack,
 
 @dataclass(frozen=True, slots=True)
 class ProbeSpec:
-    """A probe as it was asked for. `target` may hold `*`; a tracepoint's is `subsystem:name`."""
+    """A probe as it was asked for. `target` may hold `*`; a tracepoint's is `subsystem:name`.
+
+    path: of a user program's, its file, or a name without folders; the target then is a symbol, or
+    `provider:name`.
+    """
 
     text: str
     type: str
     target: str
     stack: bool = False
+    path: str = ""
 
     @property
     def is_pattern(self) -> bool:
@@ -46,28 +56,49 @@ class ProbeSpec:
 
 def parse_probe(text: str) -> ProbeSpec:
     """Parse one `-p` value. Raises UsageError."""
+    kind = TYPES.get(text.partition(":")[0], "")
+    if kind in USER_TYPES and ":" in text:
+        return _parse_user(text, kind)
     target, *options = text.split("/")
     kind, target = _split_type(target, text)
-    names = [name for part in options for name in part.split(",")]
+    names = _options(options, text)
+    _check_target(kind, target, text)
+    return ProbeSpec(text, kind, target, "stack" in names)
+
+
+def _parse_user(text: str, kind: str) -> ProbeSpec:
+    count, form = USER_TYPES[kind]
+    path, *parts = text.partition(":")[2].rsplit(":", count)
+    last, *options = parts[-1].split("/") if parts else ("",)
+    names = [*parts[:-1], last]
+    if not path or len(names) != count or not all(name and _is_plain(name) for name in names):
+        raise UsageError(f"{text!r} doesn't say what to probe of which program", f"write {form}")
+    if "stack" in _options(options, text):
+        raise UsageError(
+            f"{text!r}: stacks of user programs can't be taken", "leave out /stack; kernel probes have it"
+        )
+    return ProbeSpec(text, kind, ":".join(names), path=path)
+
+
+def _is_plain(name: str) -> bool:
+    return name.isprintable() and not any(ch.isspace() for ch in name)
+
+
+def _options(parts: list[str], text: str) -> list[str]:
+    names = [name for part in parts for name in part.split(",")]
     for name in names:
         if name not in OPTIONS:
             what = f"unknown probe option {name!r}" if name else "empty probe option"
             raise UsageError(f"{what} in {text!r}", f"options: {', '.join(OPTIONS)}")
     if len(set(names)) != len(names):
         raise UsageError(f"a probe option is given twice in {text!r}", _HINT)
-    _check_target(kind, target, text)
-    return ProbeSpec(text, kind, target, "stack" in names)
+    return names
 
 
 def _split_type(target: str, text: str) -> tuple[str, str]:
     head, colon, rest = target.partition(":")
     if colon and head in TYPES:
-        kind = TYPES[head]
-        if kind not in SUPPORTED:
-            raise UsageError(
-                f"probe type {kind} in {text!r} is not available yet", f"use one of: {', '.join(SUPPORTED)}"
-            )
-        return kind, rest
+        return TYPES[head], rest
     if target.count(":") == 1:
         return "raw_tracepoint", target
     if colon:

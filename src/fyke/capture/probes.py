@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
 
 from fyke.capture import mechanisms
@@ -9,8 +10,9 @@ from fyke.capture.arguments import IN_REGISTERS, readable_params, root_slots
 from fyke.capture.kernel import Kernel
 from fyke.capture.mechanisms import MECHANISMS
 from fyke.capture.planned import PlannedProbe
-from fyke.capture.probe_spec import ProbeSpec
+from fyke.capture.probe_spec import USER_TYPES, ProbeSpec
 from fyke.capture.reach import Reaches
+from fyke.capture.user_probes import unreadable, user_probes
 from fyke.collectors import Collector
 from fyke.collectors.api import SKB
 from fyke.collectors.ct.events import CONNECTS, CREATED, CT_EVENT, DESTROYED, ConnectionProbe
@@ -37,7 +39,7 @@ class ProbeSet:
         self._reaches = Reaches(kernel)
         self.collectors = collectors
         self.sections = frozenset(sections) - {CT_EVENT.name}  # of no packet
-        self.by_place: dict[tuple[str, str, str], PlannedProbe] = {}
+        self.by_place: dict[tuple[object, ...], PlannedProbe] = {}
         self.notes: list[str] = []
 
     def add(self, spec: ProbeSpec, asked: str, own: Collector | None = None) -> None:
@@ -45,6 +47,12 @@ class ProbeSet:
 
         own: the collector whose own probe it is; it takes there, whatever the arguments are.
         """
+        if spec.type in USER_TYPES:
+            found = user_probes(spec, asked, self.kernel, platform.machine())
+            self.notes += unreadable(found)
+            for probe in found:
+                self._merge(probe)
+            return
         is_tracepoint = spec.type == "raw_tracepoint"
         mechanism = spec.type if is_tracepoint else mechanisms.of_function(self.kernel, spec)
         if mechanism == "fentry" and spec.type == "func":
@@ -148,7 +156,7 @@ class ProbeSet:
         )
 
     def _merge(self, new: PlannedProbe) -> None:
-        key = (new.symbol, new.mechanism, new.program)
+        key = (new.symbol, new.mechanism, new.program, *([new.user] if new.user else []))
         old = self.by_place.get(key)
         if old:
             new = replace(

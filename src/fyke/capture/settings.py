@@ -59,6 +59,8 @@ def set_rodata(
     put("tick_ns", "I", tick_ns())
     put("raw_tracepoint_cookie", "?", cookie["raw_tracepoint"])
     put("kprobe_cookie", "?", cookie["kprobe"])
+    if plan.user_task:
+        put("user_pid" if plan.user_task.is_thread else "user_tgid", "I", plan.user_task.number)
     filters = plan.filters
     for slot in code.slots:
         put(f"{slot}_on", "?", True)

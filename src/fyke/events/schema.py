@@ -57,6 +57,32 @@ KERNEL = Section(
     in_kernel=False,
 )
 
+USERSPACE = Section(
+    "userspace",
+    "The probe that was hit, in a user program; such events have no section `kernel`, and no packet.",
+    (
+        Column("probe_type", "string", "Mechanism: usdt, uprobe"),
+        Column("symbol", "string", "Function, or USDT probe as provider:name"),
+        Column("ip", "uint64", "Address of the instruction in the process", source="ip"),
+        Column("path", "string", "The program or library, as its processes have it"),
+        Column("pid", "int32", "Process id: task.tgid, by the name that Retis has for it here"),
+        Column("tid", "int32", "Thread id: task.pid"),
+    ),
+)
+
+ARGUMENTS = Section(
+    "arguments",
+    "What the probed place of a user program was given, where its arguments are known.",
+    (
+        Column(
+            "values",
+            "list<string>",
+            "Each argument as a number: decimal; hexadecimal for unsigned ones of more than 32 bits, most "
+            "likely addresses; ? for one that couldn't be read",
+        ),
+    ),
+)
+
 RETVAL = Section(
     "retval",
     "What the function returned, where its return is probed.",
@@ -141,7 +167,7 @@ def sections() -> tuple[Section, ...]:
     from fyke.collectors import COLLECTORS
 
     collected = tuple(section for collector in COLLECTORS for section in collector.sections)
-    return (TASK, KERNEL, RETVAL, *collected, OTHER, GAP, CLOSING, JOURNEY)
+    return (TASK, KERNEL, USERSPACE, ARGUMENTS, RETVAL, *collected, OTHER, GAP, CLOSING, JOURNEY)
 
 
 def arrow_type(column: Column) -> pa.DataType:

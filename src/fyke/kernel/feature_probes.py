@@ -28,7 +28,7 @@ State = Literal["yes", "no", "unknown"]
 
 _TEST_FUNCTION = "bpf_fentry_test1"
 _NOWHERE = "fyke_no_such_name"
-_KPROBE_PMU = Path("/sys/bus/event_source/devices/kprobe/type")
+_DEVICES = Path("/sys/bus/event_source/devices")
 _GET_SMP_PROCESSOR_ID, _GET_ATTACH_COOKIE, _PROBE_READ_KERNEL = 8, 174, 113
 _DENIED = (errno.EPERM, errno.EACCES)
 
@@ -167,13 +167,22 @@ def raw_tracepoint_cookie(probes: Probes) -> Answer:
 
 def kprobe(probes: Probes) -> Answer:
     """Open a perf event on a function that doesn't exist."""
+    return _perf("kprobe", _NOWHERE)
+
+
+def uprobe(probes: Probes) -> Answer:
+    """Open a perf event in a file that doesn't exist."""
+    return _perf("uprobe", f"/proc/self/{_NOWHERE}")
+
+
+def _perf(kind: str, where: str) -> Answer:
     try:
-        pmu = int(_KPROBE_PMU.read_text())
+        pmu = int((_DEVICES / kind / "type").read_text())
     except FileNotFoundError:
-        return Answer("no", "the kernel was built without CONFIG_KPROBE_EVENTS")
-    name = ctypes.create_string_buffer(_NOWHERE.encode())
+        return Answer("no", f"the kernel was built without CONFIG_{kind.upper()}_EVENTS")
+    name = ctypes.create_string_buffer(where.encode())
     attr = ctypes.create_string_buffer(112)
-    # struct perf_event_attr: type, size; config1 is the function's name for this type.
+    # struct perf_event_attr: type, size; config1 is the name of a function or file for these types.
     struct.pack_into("<II", attr, 0, pmu, len(attr))
     struct.pack_into("<Q", attr, 56, ctypes.addressof(name))
     # perf_event_open(attr, pid, cpu, group_fd, flags); a function that doesn't exist is looked up last.

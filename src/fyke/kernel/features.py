@@ -140,6 +140,15 @@ FEATURES = (
         "functions are probed one by one: wildcards that match hundreds take long",
         "use a kernel built with CONFIG_FPROBE, or probe fewer functions",
     ),
+    # Linux kernel commit 33ea4b24277b ("perf/core: Implement the 'perf_uprobe' PMU") (in v4.17).
+    Feature(
+        "uprobe",
+        "probes in user programs (uprobes)",
+        probe.uprobe,
+        "4.17",
+        "user programs can't be probed (-p u:..., -p usdt:...)",
+        "use a kernel built with CONFIG_UPROBE_EVENTS",
+    ),
     # Linux kernel commit fec56f5890d9 ("bpf: Introduce BPF trampoline") (in v5.5).
     Feature(
         "fentry",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,6 +18,8 @@ PROBE_LETTERS = {
     "kretprobe": "kr",
     "kretprobe_multi": "kr",
     "fexit": "kr",
+    "uprobe": "u",
+    "usdt": "u",
     "capture": "cap",  # no probe: the interface that another tool captured on
 }
 
@@ -52,6 +55,17 @@ HEAD = Part(
 )
 
 
+def user_text(style: Style, symbol: str | None, path: str | None) -> str | None:
+    """Return a probe in a user program: `[u] dpif_recv:recv_upcall (ovs-vswitchd)`."""
+    if symbol is None:
+        return None
+    _, slash, name = (path or "").rpartition("/")
+    return f"[u] {style.paint(shown(symbol), 'symbol')}" + (f" ({shown(name)})" if slash else "")
+
+
+USER = Part(Place.HEAD, ("userspace.symbol", "userspace.path"), user_text)
+
+
 def retval_text(style: Style, value: int | None, name: str | None, type_: str | None) -> str | None:
     """Return what the function returned: `returned -13 (EACCES)`, `returned 0xffff8881...`."""
     if value is None:
@@ -64,6 +78,28 @@ def retval_text(style: Style, value: int | None, name: str | None, type_: str | 
 
 
 RETVAL = Part(Place.FIRST_LINE, ("retval.value", "retval.name", "retval.type"), retval_text)
+
+
+class ArgumentText:
+    """Arguments of a user program, on the first line: `args (7, -1, 0x7ffd5e8f0010)`."""
+
+    def __init__(self) -> None:
+        self._values = TextCache(shown)
+
+    def texts(self, values: pa.Array) -> pa.Array | None:
+        """Return the text of each list of numbers, null for no list; None when there is none."""
+        if values.null_count == len(values):
+            return None
+        texts = self._values.texts([values.flatten()])
+        if texts is None:
+            return None
+        lengths = pc.fill_null(pc.list_value_length(values), 0)
+        offsets = pa.array(np.concatenate(([0], np.cumsum(lengths.to_numpy()))).astype(np.int32))
+        joined = pc.binary_join(pa.ListArray.from_arrays(offsets, texts), ", ")
+        there = pc.greater(lengths, 0)
+        return pc.if_else(
+            there, pc.binary_join_element_wise(" args (", joined, ")", ""), pa.scalar(None, pa.string())
+        )
 
 
 class StackText:

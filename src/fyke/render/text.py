@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fyke.collectors.formatting import Part, Place, Style, all_parts
 from fyke.events.facts import Facts
 from fyke.render.distinct import TextCache
-from fyke.render.head import HEAD, RETVAL, StackText
+from fyke.render.head import HEAD, RETVAL, USER, ArgumentText, StackText
 from fyke.render.notes import gap_text, loss_text, startup_text
 from fyke.render.times import time_texts
 
@@ -23,7 +23,7 @@ _NONE = pa.nulls(1, pa.string())[0]  # pa.scalar() would import pandas, where it
 
 def _parts() -> list[Part]:
     """Return all parts, in the order in which they stand."""
-    return sorted((HEAD, RETVAL, *all_parts()), key=lambda part: part.place)
+    return sorted((HEAD, USER, RETVAL, *all_parts()), key=lambda part: part.place)
 
 
 class EventText:
@@ -37,6 +37,7 @@ class EventText:
         self._style = style
         self._series = series
         self._parts = [(part, TextCache(_with_lead(part, style))) for part in _parts()]
+        self._arguments = ArgumentText()
         self._stack = StackText(style)
         self._journey: int | None = None  # of the last event shown
         self._begun = False
@@ -69,6 +70,7 @@ class EventText:
         for part, cache in self._parts:
             if part.place >= Place.STACK and not stack_done:
                 stack_done = True
+                pieces.append(self._arguments.texts(_column(rows, "arguments.values")))
                 pieces.append(self._stack.texts(_column(rows, "kernel.stack")))
             texts = cache.texts([_column(rows, name) for name in part.columns])
             if part.place == Place.NETNS:

@@ -86,7 +86,9 @@ def test_the_header() -> None:
         "cpu": 7,
         "task": {"pid": 12, "tgid": -1, "comm": "ksoftirqd/0"},
         "kernel": {"symbol": probe.symbol, "probe_type": probe.mechanism, "stack": None},
-        **dict.fromkeys((*SECTIONS, "retval", "other", "gap", "closing", "journey")),
+        **dict.fromkeys(
+            (*SECTIONS, "userspace", "arguments", "retval", "other", "gap", "closing", "journey")
+        ),
     }
 
 

@@ -34,7 +34,7 @@ def layout_of(btf: Btf, sections: tuple[str, ...] = tuple(SECTIONS), snaplen: in
 
 def test_every_section_has_its_number_and_no_number_is_without_a_section(btf: Btf) -> None:
     bits = section_bits(btf)
-    assert set(bits) == {*SECTIONS, "retval"}
+    assert set(bits) == {*SECTIONS, "retval", "userspace", "arguments"}
     assert sorted(bits.values()) == list(range(len(bits)))
     assert len(bits) <= 32  # record.present, probe.sections
     assert max(bits, key=bits.__getitem__) == "packet"  # the only one of a size that is chosen comes last

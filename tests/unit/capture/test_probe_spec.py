@@ -94,19 +94,47 @@ def test_mistakes(text: str, message: str, hint: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "kind"),
+    ("text", "form"),
     [
-        ("u:/bin/sh:main", "uprobe"),
-        ("uprobe:ip_rcv", "uprobe"),
-        ("usdt:ovs:recv", "usdt"),
+        ("u:ip_rcv", "u:PATH:SYMBOL"),
+        ("u:", "u:PATH:SYMBOL"),
+        ("uprobe::main", "u:PATH:SYMBOL"),
+        ("u:/bin/sh:", "u:PATH:SYMBOL"),
+        ("u:/bin/sh:a b", "u:PATH:SYMBOL"),
+        ("u:/bin/sh:a\x1b[2J", "u:PATH:SYMBOL"),
+        ("usdt:ovs:recv", "usdt:PATH:PROVIDER:NAME"),
+        ("usdt:ovs::recv", "usdt:PATH:PROVIDER:NAME"),
+        ("usdt::dpif:recv", "usdt:PATH:PROVIDER:NAME"),
     ],
 )
-def test_types_that_come_later_are_named(text: str, kind: str) -> None:
+def test_user_programs_need_a_path_and_names(text: str, form: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_probe(text)
-    assert caught.value.message == f"probe type {kind} in {text!r} is not available yet"
-    assert caught.value.hint == "use one of: kprobe, kretprobe, fentry, fexit, raw_tracepoint, func"
-    assert caught.value.exit_code == 2
+    assert caught.value.message == f"{text!r} doesn't say what to probe of which program"
+    assert caught.value.hint == f"write {form}"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "path", "target"),
+    [
+        ("u:/bin/sh:main", "uprobe", "/bin/sh", "main"),
+        ("uprobe:libc.so.6:mem*", "uprobe", "libc.so.6", "mem*"),
+        ("u:./stack:f", "uprobe", "./stack", "f"),
+        ("u:/a:b/c/stack:_ZN3foo3barE@plt", "uprobe", "/a:b/c/stack", "_ZN3foo3barE@plt"),
+        ("u:k:main", "uprobe", "k", "main"),
+        ("usdt:ovs-vswitchd:dpif_recv:recv_upcall", "usdt", "ovs-vswitchd", "dpif_recv:recv_upcall"),
+        ("usdt:/x:y/z:p:n", "usdt", "/x:y/z", "p:n"),
+        ("usdt:/proc/7/root/usr/sbin/ovs-vswitchd:*:*", "usdt", "/proc/7/root/usr/sbin/ovs-vswitchd", "*:*"),
+    ],
+)
+def test_user_programs(text: str, kind: str, path: str, target: str) -> None:
+    assert parse_probe(text) == ProbeSpec(text, kind, target, path=path)
+    # Options stand behind the name, and there is none yet.
+    with pytest.raises(UsageError) as caught:
+        parse_probe(text + "/stack")
+    assert caught.value.message == f"{text + '/stack'!r}: stacks of user programs can't be taken"
+    with pytest.raises(UsageError, match="unknown probe option 'x'"):
+        parse_probe(text + "/x")
 
 
 PIECES = ("k", "tp", ":", ":", "/", ",", "stack", "*", "ip_rcv", ".", " ", "\0", "é", "\u202e", "u", "nope")

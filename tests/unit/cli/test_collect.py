@@ -37,8 +37,8 @@ MISTAKES: list[tuple[str, list[str], str, str]] = [
     (
         "probe type",
         ["-p", "u:ip_rcv"],
-        "probe type uprobe in 'u:ip_rcv' is not available yet",
-        "use one of: ",
+        "'u:ip_rcv' doesn't say what to probe of which program",
+        "write u:PATH:SYMBOL",
     ),
     ("no probe", ["-p", ""], "probe '' names no target", "write [TYPE:]TARGET"),
     (

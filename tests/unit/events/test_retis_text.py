@@ -90,11 +90,16 @@ def _connections(row: Row) -> Row:
     return row if parent is None or left != parent else {**row, "ct_parent": None}
 
 
+def _one_probe(row: Row) -> Row:
+    return {**row, "userspace": None} if row["kernel"] else row
+
+
 _PARENT = ("parent_orig_head", "parent_timestamp_ns")
 DIFFERENCES = (
     Difference("gaps and the end of a collection are ours alone", _without("gap", "closing")),
     Difference("so is what becomes of connections", _without("ct_event")),
     Difference("so is what a function returned", _without("retval")),
+    Difference("so are the arguments of a place in a user program", _without("arguments")),
     Difference("Retis refuses connections that it can't hold: they are in our words only", _connections),
     Difference(
         "a connection without a zone doesn't end with a blank",
@@ -102,6 +107,7 @@ DIFFERENCES = (
     ),
     Difference("so is the parent", _without_columns("skb_tracking", *_PARENT)),
     Difference("Retis refuses a section that isn't whole: it is in our words only", _whole_sections),
+    Difference("no event is of the kernel and of a user program", _one_probe),
     Difference(
         "a subsystem without a name is none",
         theirs=_no_slash,

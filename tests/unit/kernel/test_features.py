@@ -158,11 +158,14 @@ def test_the_lockdown_mode_is_the_word_in_brackets(
     assert Features(kernel_types())["lockdown"].state == ("yes" if mode == "none" else "no")
 
 
-def test_a_kernel_without_kprobes_has_no_such_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(feature_probes, "_KPROBE_PMU", tmp_path / "missing")
-    answer = Features(kernel_types())["kprobe"]
+@pytest.mark.parametrize("kind", ["kprobe", "uprobe"])
+def test_a_kernel_without_such_probes_has_no_such_device(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(feature_probes, "_DEVICES", tmp_path / "missing")
+    answer = Features(kernel_types())[kind]
     assert answer.state == "no"
-    assert "CONFIG_KPROBE_EVENTS" in Features(kernel_types()).why_not("kprobe")
+    assert f"CONFIG_{kind.upper()}_EVENTS" in Features(kernel_types()).why_not(kind)
 
 
 def test_every_feature_says_what_is_lost_and_what_to_do() -> None:

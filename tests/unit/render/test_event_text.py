@@ -72,6 +72,21 @@ def test_what_was_returned(value: int, name: str | None, type_: str, shown: str)
     assert text([event(1, kernel=kernel, retval=retval)]) == f"1 (1) [ping] 544 [kr] f {shown}\n\n"
 
 
+def test_user_programs() -> None:
+    user = {"symbol": "app:sent", "path": "/usr/bin/app", "probe_type": "usdt"}
+    arguments = {"values": ["-1", "0x7ffd5e8f0010", "?"]}
+    rows = [
+        event(1, kernel=None, userspace=user, arguments=arguments),
+        event(2),
+        event(3, kernel=None, userspace={**user, "path": "a\x1bb"}, arguments={"values": []}),
+        event(4, kernel=None, userspace={**user, "path": "/usr/bin/a\x1bb"}),
+    ]
+    shown = text(rows)
+    assert "1 (1) [ping] 544 [u] app:sent (app) args (-1, 0x7ffd5e8f0010, ?)\n\n2 " in shown
+    assert "3 (1) [ping] 544 [u] app:sent\n\n" in shown
+    assert shown.endswith("4 (1) [ping] 544 [u] app:sent (a\\x1bb)\n\n")
+
+
 def test_stacks() -> None:
     kernel = {"symbol": "ip_rcv", "probe_type": "kprobe", "stack": ["a+0x1", "b+0x2"]}
     rows = [event(1), event(2, kernel=kernel), event(3, kernel={**kernel, "stack": []})]

@@ -23,6 +23,8 @@ enum section_id {
 	SECTION_ct_parent,
 	SECTION_ct_event,
 	SECTION_retval,
+	SECTION_userspace,
+	SECTION_arguments,
 	SECTION_packet, /* last: the only one whose size is the user's choice */
 	SECTIONS,
 };

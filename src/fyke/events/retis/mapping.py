@@ -42,6 +42,7 @@ MAPPED: tuple[Mapped, ...] = (
         (*_same("symbol", "probe_type"), ("stack_trace", "stack")),
         frozenset({"stack_trace"}),
     ),
+    Mapped(("userspace",), "userspace", _same("probe_type", "symbol", "ip", "path", "pid", "tid")),
     Mapped(
         ("skb-tracking",),
         "skb_tracking",
@@ -72,7 +73,7 @@ MAPPED: tuple[Mapped, ...] = (
 
 NAMES = frozenset({("task", "comm"), ("dev", "name")})  # kept escaped in our columns, as they are in Retis'
 BYTES = frozenset({("packet", "data")})  # base64 in JSON
-LISTS = frozenset({("kernel", "stack")})
+LISTS = frozenset({("kernel", "stack"), ("arguments", "values")})
 
 # Mechanisms that Retis doesn't know, by the kind of probe they are for a reader of the file.
 PROBE_TYPES = {
