@@ -17,7 +17,7 @@ from fyke.errors import Unsupported
 from fyke.events.reader import open_events
 from fyke.kernel.machine import online_cpus, possible_cpus
 from fyke.profiles.conditions import ThisMachine
-from fyke.profiles.find import SHIPPED, find_profile
+from fyke.profiles.find import SHIPPED, files_in, find_profile
 from live import recording
 from live.command import fyke
 from live.needs import missing
@@ -26,8 +26,6 @@ from live.sockets import know_each_other
 from live.sources import counters
 from live.topology import TwoNs, bridged, nft, two_ns
 from live.traffic import PORT, ping, tcp_refused, tcp_transfer, udp_echo, udp_send, udp_to_nobody
-
-pytestmark = pytest.mark.ends_only
 
 DROP, READ = "skb:kfree_skb", "skb:skb_copy_datagram_iovec"
 READ_UDP = "skb_consume_udp"
@@ -113,6 +111,28 @@ def test_generic_shows_the_way_through_the_stack() -> None:
         order = ["ip_output", "net:net_dev_queue", TX, "net:netif_rx", RX, "ip_rcv", "icmp_rcv"]
         met = [row["kernel"]["symbol"] for row in request]
         assert [place for place in met if place in order] == order
+
+
+@pytest.mark.parametrize("name", ["container", "dns", "ifdump", "latency", "tcp"])
+def test_the_others_run_on_every_kernel(name: str) -> None:
+    """What they see is looked at more closely on one."""
+    with two_ns() as pair:
+
+        def traffic() -> None:
+            udp_echo(pair.a, pair.b, pair.b.v4, b"anything", port=53)
+            tcp_refused(pair.a, pair.b.v4)
+
+        seen = seen_by(name, traffic)
+    probed = {probe.symbol for probe in seen.plan.probes if not probe.internal}
+    met = {row["kernel"]["symbol"] for row in seen.rows}
+    assert len(met) > len(probed) / 3, probed - met
+    assert met <= probed
+
+
+@pytest.mark.host_only
+def test_each_profile_is_in_one_of_these() -> None:
+    shipped = {profile.name for file in files_in(SHIPPED) for profile in file.profiles}
+    assert shipped == {"container", "dns", "dropmon", "generic", "ifdump", "latency", "nft-dropmon", "tcp"}
 
 
 @pytest.mark.host_only
