@@ -69,6 +69,7 @@ class Collection:
         self._stop: StopRequest | None = None
         self._batches: Generator[pa.RecordBatch, None, None] | None = None
         self._loss = Loss()
+        self._added: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         from fyke import __version__
@@ -105,7 +106,7 @@ class Collection:
         assert self._stop is not None
         try:
             self._batches.close()
-            self._loss = self._current_loss()
+            self._loss, self._added = self._current_loss(), self._session.added
         finally:
             self._close_tables()
             self._session.close()
@@ -135,6 +136,11 @@ class Collection:
         """What was lost so far; after the block, in all."""
         return self._loss if self._session is None else self._current_loss()
 
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Functions that were found on packets' way, and are probed since (probe_stack), in order."""
+        return self._added if self._session is None else self._session.added
+
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         if self._batches is None:
             raise UsageError("the collection has not begun", "use it in a with statement")
@@ -154,7 +160,7 @@ class Collection:
         assert self._session is not None
         loss = self._session.loss
         by_probe: dict[str, int] = {}
-        for probe, count in zip(self.plan.probes, loss.lost(), strict=True):
+        for probe, count in zip(self._session.plan.probes, loss.lost(), strict=True):
             if count:
                 by_probe[probe.symbol] = by_probe.get(probe.symbol, 0) + count
         return Loss(loss.lost_events, dict(loss.totals), by_probe)
@@ -174,6 +180,7 @@ def collect(
     nft_verdicts: Sequence[str] = (),
     ct_events: bool = False,
     stack: bool = False,
+    probe_stack: bool = False,
     snaplen: int | None = None,
     buffer: int | str | None = None,
     max_probes: int | None = None,
@@ -184,9 +191,9 @@ def collect(
     """Prepare a collection; a `with` statement runs it. Needs what `fyke collect` needs, mostly root.
 
     The arguments are the options of `fyke collect`, with their defaults: probes are those of `-p`, collectors
-    of `-c`, filter is tcpdump's language. buffer: bytes, or a size such as "64MB". command: a shell command
-    whose end ends the collection. stop_after: a number of events. allow_system_changes: have nftables trace
-    packets for the time of the block.
+    of `-c`, filter is tcpdump's language. probe_stack: `Collection.added` tells what was found. buffer:
+    bytes, or a size such as "64MB". command: a shell command whose end ends the collection. stop_after: a
+    number of events. allow_system_changes: have nftables trace packets for the time of the block.
 
     Raises TypeError, UsageError and Unsupported for what can't be; RunError at the begin of the block.
     """
@@ -219,6 +226,7 @@ def collect(
         nft_verdicts=nft_verdicts,
         ct_events=ct_events,
         stack=stack,
+        probe_stack=probe_stack,
         snaplen=snaplen,
         buffer_bytes=size,
         max_probes=max_probes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fyke.capture import perf
@@ -29,7 +29,7 @@ _REASONS = {524: "it has more arguments than fit into registers"}
 class Attached:
     """The links of a collection. `detach()` takes them away; closing descriptors is all it needs.
 
-    missing: symbols a pattern matched that the kernel refused, with the reason.
+    missing: symbols a pattern matched, or that were added, which the kernel refused, with the reason.
     """
 
     def __init__(
@@ -39,19 +39,25 @@ class Attached:
         self._fds: list[int] = []
         self.missing: dict[str, str] = {}
         try:
-            self._attach_all(progress)
+            self.attach(range(len(loaded.plan.probes)), progress)
         except BaseException:
             self.detach()
             raise
 
-    def _attach_all(self, progress: Callable[[int, int], None]) -> None:
-        probes = self._loaded.plan.probes
+    def attach(
+        self, numbers: Sequence[int], progress: Callable[[int, int], None] = lambda _done, _all: None
+    ) -> None:
+        """Attach probes, by their numbers.
+
+        Raises RunError for one that has to be there, and when none of the others could be attached either.
+        """
+        probes = {number: self._loaded.plan.probes[number] for number in numbers}
         done = 0
-        for name in dict.fromkeys(p.program for p in probes if MECHANISMS[p.mechanism].many):
-            multi = [n for n, p in enumerate(probes) if p.program == name]
+        for name in dict.fromkeys(p.program for p in probes.values() if MECHANISMS[p.mechanism].many):
+            multi = [n for n, p in probes.items() if p.program == name]
             self._kprobe_multi(multi)
             done += len(multi)
-        for number, probe in enumerate(probes):
+        for number, probe in probes.items():
             how = MECHANISMS[probe.mechanism]
             if how.many:
                 continue
@@ -135,7 +141,7 @@ class Attached:
         """Give up when what was refused was asked for by name, is needed, or would be refused to all."""
         probe = self._loaded.plan.probes[number]
         reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-        named = any("*" not in text for text in probe.asked)
+        named = probe.added_ns is None and any("*" not in text for text in probe.asked)
         if named or error.errno in _FOR_ALL or probe.symbol == FREE_HEAD.symbol:
             raise RunError(
                 f"can't attach to {probe.symbol} ({probe.mechanism}): {reason}", "see `fyke doctor`"

@@ -30,15 +30,23 @@ class Decoder:
         self._names = names
         self._schema = schema.arrow_schema()
         self._sections = [s for c in COLLECTORS for s in c.sections if s.name in layout.bits]
-        self._symbols = pa.array([p.symbol for p in plan.probes], pa.string())
-        self._probe_types = pa.array([p.mechanism for p in plan.probes], pa.string())
-        self._returns = ReturnValues(plan.probes)
-        self._users = UserEvents(plan.probes)
+        self._probes = plan.probes
         self._stacks = plan.any_stack
+        self._hides_stacks = bool(plan.adds)
+        self._know_probes()
+        self._returns = ReturnValues(plan.probes)  # none that is added is at a return
         self._labels: dict[tuple[str, str], dict[Hashable, Any]] = {}
+
+    def _know_probes(self) -> None:
+        self._symbols = pa.array([p.symbol for p in self._probes], pa.string())
+        self._probe_types = pa.array([p.mechanism for p in self._probes], pa.string())
+        self._users = UserEvents(self._probes)
+        self._shows_stack = np.array(["STACK" in p.flags for p in self._probes])
 
     def batch(self, raw: npt.NDArray[np.uint8]) -> pa.RecordBatch:
         """Decode records, shape (n, record_bytes), in the order given."""
+        if len(self._symbols) < len(self._probes):
+            self._know_probes()
         records: Records = raw.view(self._layout.dtype)[:, 0]
         count = len(records)
         columns: dict[str, pa.Array] = {
@@ -74,11 +82,15 @@ class Decoder:
     def _kernel(self, records: Records, user: npt.NDArray[np.bool_]) -> pa.StructArray:
         """Build the section of probes in the kernel. user: which records are of user programs."""
         mask = user if user.any() else None
-        probe = pa.array(np.ascontiguousarray(records["probe"]), mask=mask)
+        numbers = np.ascontiguousarray(records["probe"])
+        probe = pa.array(numbers, mask=mask)
         stack = schema.KERNEL.columns[2]
-        stacks = (
-            self._stack(records["stack_id"], stack) if self._stacks else pa.nulls(len(records), _type(stack))
-        )
+        if not self._stacks:
+            stacks = pa.nulls(len(records), _type(stack))
+        elif self._hides_stacks:
+            stacks = self._stack(np.where(self._shows_stack[numbers], records["stack_id"], -1), stack)
+        else:
+            stacks = self._stack(records["stack_id"], stack)
         children = [self._symbols.take(probe), self._probe_types.take(probe), stacks]
         fields = list(schema.section_type(schema.KERNEL))
         return pa.StructArray.from_arrays(

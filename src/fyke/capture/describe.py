@@ -28,6 +28,7 @@ def plan_facts(plan: Plan, layout: RecordLayout) -> dict[str, Any]:
             }
             for p in plan.probes
         ],
+        "adds": {"mechanism": plan.adds, "max_probes": plan.max_probes} if plan.adds else None,
         "filters": _filters(plan.filters),
         "record": {
             "bytes": layout.record_bytes,
@@ -65,6 +66,11 @@ def plan_text(facts: dict[str, Any]) -> str:
         flags = f" [{', '.join(f.lower() for f in probe['flags'])}]" if probe["flags"] else ""
         why = ", ".join(probe["asked"]) or "for skb-tracking"
         lines.append(f"  {probe['mechanism']} {probe['symbol']}{flags} ({why}): {takes}")
+    if adds := facts["adds"]:
+        lines.append(
+            f"adds: functions on the way of packets that match, by {adds['mechanism']}, as they are found, "
+            f"up to {adds['max_probes']} probes in all"
+        )
     for name, one in facts["filters"].items():
         lines.append(f"{name.rstrip('s')} filter: {' '.join(one['expression'].split())}")
     record, memory = facts["record"], facts["memory"]

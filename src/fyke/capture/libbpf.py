@@ -88,6 +88,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "bpf_map_update_elem": (_INT, (_INT, _PTR, _PTR, ct.c_uint64)),
     "bpf_map_delete_elem": (_INT, (_INT, _PTR)),
     "bpf_map_lookup_elem": (_INT, (_INT, _PTR, _PTR)),
+    "bpf_map_get_next_key": (_INT, (_INT, _PTR, _PTR)),
     "bpf_map_lookup_batch": (_INT, (_INT, _PTR, _PTR, _PTR, _PTR, ct.POINTER(ct.c_uint32), _PTR)),
     "bpf_prog_load": (_INT, (_INT, _STR, _STR, _PTR, _SIZE, _PTR)),
     "libbpf_set_print": (_PTR, (_PTR,)),
@@ -288,6 +289,15 @@ def lookup_element(map_fd: int, key: bytes, value_bytes: int) -> bytes | None:
     if library().bpf_map_lookup_elem(map_fd, key, value) != 0:
         return None
     return value.raw
+
+
+def keys_of(map_fd: int) -> Iterator[int]:
+    """Yield the keys of a map whose keys are numbers of 32 bits, one call each."""
+    key = None
+    following = ct.c_uint32()
+    while library().bpf_map_get_next_key(map_fd, key, ct.byref(following)) == 0:
+        yield following.value
+        key = ct.byref(ct.c_uint32(following.value))
 
 
 def elements(map_fd: int, key_bytes: int, value_bytes: int, entries: int) -> tuple[bytes, bytes, int]:

@@ -7,13 +7,14 @@ import os
 import platform
 import resource
 import struct
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 
 import numpy as np
 import numpy.typing as npt
 
 from fyke.capture import libbpf
+from fyke.capture.autoprobe import any_function
 from fyke.capture.filters import FilterCode, compile_filters
 from fyke.capture.kernel import Kernel
 from fyke.capture.layout import RecordLayout, read_layout, struct_dtype
@@ -82,8 +83,9 @@ class Loaded:
     """Programs and maps of one collection; `close()` takes them all away.
 
     layout: the record's. ring_fds: one per CPU. maps: descriptors of the object's maps.
-    counters: live view of `struct counters`, shape (probes, cpus).
+    counters: live view of `struct counters`, shape (`plan.probe_room`, cpus).
     programs: descriptor of each program in use -> mechanism, and the symbol when it is at one probe only.
+    looks: whether probes take stacks for `capture/adding.py` to look at.
     """
 
     def __init__(self, plan: Plan, kernel: Kernel) -> None:
@@ -92,7 +94,8 @@ class Loaded:
             name: how.cookie is not None and (not how.cookie or kernel.features.has(how.cookie))
             for name, how in MECHANISMS.items()
         }
-        self._targets = _targets(plan, kernel)
+        self._kernel = kernel
+        self.looks = bool(plan.adds)
         self._machine = platform.machine()
         self._owned_fds: list[int] = []
         self._module_fds: dict[str, int] = {}
@@ -126,13 +129,15 @@ class Loaded:
             first.setdefault(probe.program, probe)
             if probe.is_return:
                 first.setdefault(probe.entry_program, probe)
+        if plan.adds:
+            first.setdefault(MECHANISMS[plan.adds].program, any_function(plan.adds))
         for name in PROGRAMS:
             opened.program(name).set_autoload(name in first)
         for name, probe in first.items():
             if MECHANISMS[probe.mechanism].trampoline and not probe.exit:
                 opened.program(name).set_attach_target(probe.symbol)
-        opened.set_max_entries("probes", len(plan.probes))
-        opened.set_max_entries("counters", len(plan.probes) * plan.cpus)
+        opened.set_max_entries("probes", plan.probe_room)
+        opened.set_max_entries("counters", plan.probe_room * plan.cpus)
         opened.set_max_entries("rings", plan.cpus)
         opened.set_max_entries("tracking", plan.tracking_entries if plan.tracking else 1)
         opened.set_max_entries("connections", plan.connections.noted_entries)
@@ -151,19 +156,25 @@ class Loaded:
         self.maps = _Maps(*(opened.map_fd(field.name) for field in fields(_Maps)))
         for cpu, fd in enumerate(self.ring_fds):
             libbpf.update_element(self.maps.rings, struct.pack("=I", cpu), struct.pack("=I", fd))
-        roots = self.plan.filters.roots
         for number, probe in enumerate(self.plan.probes):
-            config = probe_config(probe, self._btf, self.layout, roots, self._machine)
-            libbpf.update_element(self.maps.probes, struct.pack("=I", number), config)
+            self.configure(number)
             if probe.user:
                 place = place_config(probe.user, self._btf)
                 libbpf.update_element(self._object.map_fd("user_places"), struct.pack("=I", number), place)
         dtype = struct_dtype(self._btf, "counters")
-        count = len(self.plan.probes) * self.plan.cpus
+        count = self.plan.probe_room * self.plan.cpus
         mapping = mmap.mmap(self.maps.counters, count * dtype.itemsize, mmap.MAP_SHARED, mmap.PROT_READ)
         flat: npt.NDArray[np.void] = np.frombuffer(mapping, dtype, count)
-        self.counters = flat.reshape(len(self.plan.probes), self.plan.cpus)
+        self.counters = flat.reshape(self.plan.probe_room, self.plan.cpus)
         self.tracked_dtype = struct_dtype(self._btf, "tracked")
+
+    def configure(self, number: int) -> None:
+        """Tell the programs what is to be done at a probe."""
+        probe = self.plan.probes[number]
+        if self.looks and not (probe.connection or probe.user):
+            probe = replace(probe, flags=probe.flags | {"LOOK"})
+        config = probe_config(probe, self._btf, self.layout, self.plan.filters.roots, self._machine)
+        libbpf.update_element(self.maps.probes, struct.pack("=I", number), config)
 
     def _own(self, fd: int) -> int:
         self._owned_fds.append(fd)
@@ -208,9 +219,12 @@ class Loaded:
 
     def _target(self, number: int) -> tuple[int, int]:
         """Return the function of a trampoline: type id, and a descriptor of its module's types (or 0)."""
-        if number not in self._targets:
+        probe = self.plan.probes[number]
+        if not MECHANISMS[probe.mechanism].trampoline or probe.exit:
             return 0, 0
-        module, type_id = self._targets[number]
+        target = self._kernel.function_type(probe.symbol)
+        assert target is not None, "planned, so its arguments are known"
+        module, type_id = target
         if module and module not in self._module_fds:
             self._module_fds[module] = self._own(syscall_bpf.btf_fd(module))
         return type_id, self._module_fds.get(module, 0)
@@ -229,17 +243,6 @@ class Loaded:
             os.close(fd)
         self._owned_fds.clear()
         self._object.close()
-
-
-def _targets(plan: Plan, kernel: Kernel) -> dict[int, tuple[str, int]]:
-    """Return number of a probe -> (module, type id) of its function, where programs are made for one."""
-    found = {}
-    for number, probe in enumerate(plan.probes):
-        if MECHANISMS[probe.mechanism].trampoline and not probe.exit:
-            target = kernel.function_type(probe.symbol)
-            assert target is not None, "planned, so its arguments are known"
-            found[number] = target
-    return found
 
 
 def _raise_limits() -> None:

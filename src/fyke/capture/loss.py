@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +54,7 @@ class LossCounters:
         self._recursion = {fd: self._recursion_misses(fd) for fd in programs}
         self.totals: dict[str, int] = {}
         self._abandoned = 0
-        self._unreturned = np.zeros(len(plan.probes), np.int64)
+        self._unreturned = np.zeros(counters.shape[0], np.int64)
         self._reported = self._unreturned.copy()
 
     def look(self, clock_ns: Callable[[], int]) -> list[Gap]:
@@ -76,16 +76,17 @@ class LossCounters:
         return gaps
 
     def _new(self, cause: str) -> npt.NDArray[np.uint64]:
-        now = self._counters[COUNTED[cause]].copy()
-        new: npt.NDArray[np.uint64] = now - self._seen[cause]
-        self._seen[cause] = now
+        there = len(self._plan.probes)
+        now = self._counters[COUNTED[cause]][:there].copy()
+        new: npt.NDArray[np.uint64] = now - self._seen[cause][:there]
+        self._seen[cause][:there] = now
         return new
 
     def _new_misses(self) -> dict[int, int]:
         new = {}
-        for fd in self._programs:
+        for fd in self._programs:  # those of added probes are new, and have missed nothing before
             now = self._recursion_misses(fd)
-            new[fd] = now - self._recursion[fd]
+            new[fd] = now - self._recursion.get(fd, 0)
             self._recursion[fd] = now
         return new
 
@@ -95,7 +96,7 @@ class LossCounters:
         gaps: list[Gap] = []
         for cause, counts in new.items():
             for number, cpu in np.argwhere(counts):
-                probe = self._plan.probes[number]
+                probe = self._plan.probes[int(number)]
                 count = int(counts[number, cpu])
                 gaps.append(
                     Gap(self._since_ns, until_ns, cause, count, probe.symbol, probe.mechanism, int(cpu))
@@ -116,7 +117,14 @@ class LossCounters:
         new, self._reported = self._unreturned - self._reported, self._unreturned.copy()
         probes = self._plan.probes
         return [
-            Gap(self._since_ns, until_ns, "missed_return", int(new[n]), probes[n].symbol, probes[n].mechanism)
+            Gap(
+                self._since_ns,
+                until_ns,
+                "missed_return",
+                int(new[n]),
+                probes[int(n)].symbol,
+                probes[int(n)].mechanism,
+            )
             for n in np.flatnonzero(new)
         ]
 
@@ -136,28 +144,34 @@ class LossCounters:
 
     def hits(self) -> list[int]:
         """Return how often each probe was hit, filtered or lost ones included."""
-        return [int(n) for n in self._counters["hits"].sum(axis=1)]
+        return [int(n) for n in self._of_probes("hits")]
 
     def filtered(self) -> list[int]:
         """Return how many hits of each probe gave no event because nobody asked for it."""
-        hits, recorded = (self._counters[name].sum(axis=1) for name in ("hits", "recorded"))
+        hits, recorded = (self._of_probes(name) for name in ("hits", "recorded"))
         return [int(h - r) - lost for h, r, lost in zip(hits, recorded, self.lost(), strict=True)]
 
     def lost(self) -> list[int]:
         """Return how many events of each probe were lost, as far as the kernel says of which."""
-        counted = (self._counters["ring_full"] + self._counters["missed_return"]).sum(axis=1)
-        return [int(n) + int(late) for n, late in zip(counted, self._unreturned, strict=True)]
+        counted = self._of_probes("ring_full") + self._of_probes("missed_return")
+        return [int(n) + int(late) for n, late in zip(counted, self._unreturned, strict=False)]
 
     def unreadable(self) -> list[int]:
         """Return how many packets of each probe a filter couldn't judge, since bytes are out of reach."""
-        return [int(n) for n in self._counters["unreadable"].sum(axis=1)]
+        return [int(n) for n in self._of_probes("unreadable")]
 
     def no_link_layer(self) -> list[int]:
         """Return how many packets of each probe had no link-layer header for a filter that looks at it."""
-        return [int(n) for n in self._counters["no_link_layer"].sum(axis=1)]
+        return [int(n) for n in self._of_probes("no_link_layer")]
 
-    def by_probe(self) -> str:
-        """Return JSON: one object a probe with its hits and lost events, and what a filter couldn't judge."""
+    def _of_probes(self, counter: str) -> npt.NDArray[np.uint64]:
+        """Return a counter of each probe there is by now; there may be room for more."""
+        counted: npt.NDArray[np.uint64] = self._counters[counter][: len(self._plan.probes)].sum(axis=1)
+        return counted
+
+    def by_probe(self, missing: Collection[str] = ()) -> str:
+        """Return JSON: one object a probe with its hits and lost events, and what a filter couldn't judge; of
+        one that was added, when. missing: symbols that could not be probed."""
         columns = {"hits": self.hits(), "filtered": self.filtered(), "lost": self.lost()}
         if self._plan.filters:
             columns |= {"unreadable": self.unreadable(), "no_link_layer": self.no_link_layer()}
@@ -165,7 +179,9 @@ class LossCounters:
             [
                 {"symbol": p.symbol, "probe_type": p.mechanism}
                 | {name: counts[number] for name, counts in columns.items()}
+                | ({} if p.added_ns is None else {"added_ns": p.added_ns})
                 for number, p in enumerate(self._plan.probes)
+                if p.symbol not in missing
             ]
         )
 
@@ -184,9 +200,16 @@ def gap_batch(gaps: list[Gap]) -> pa.RecordBatch:
     return _batch(rows)
 
 
-def closing_batch(timestamp_ns: int, events: int, loss: LossCounters, reason: str) -> pa.RecordBatch:
-    """Return the closing row as a batch."""
-    closing = {"events": events, "lost": loss.lost_events, "reason": reason, "probes": loss.by_probe()}
+def closing_batch(
+    timestamp_ns: int, events: int, loss: LossCounters, reason: str, missing: Collection[str] = ()
+) -> pa.RecordBatch:
+    """Return the closing row as a batch. missing: symbols that could not be probed."""
+    closing = {
+        "events": events,
+        "lost": loss.lost_events,
+        "reason": reason,
+        "probes": loss.by_probe(missing),
+    }
     return _batch([{"timestamp_ns": timestamp_ns, "closing": closing}])
 
 

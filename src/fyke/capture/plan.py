@@ -6,9 +6,11 @@ Needs no root; `fyke collect --dry-run` prints it.
 from __future__ import annotations
 
 import mmap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fyke.capture.arguments import ARGUMENTS
+from fyke.capture.autoprobe import SEEDS, check_filtered, plan_adding
 from fyke.capture.connections import Connections, plan_connections
 from fyke.capture.filters import FilterOptions, Filters, check_filters, parse_filters, plan_filters
 from fyke.capture.kernel import Kernel
@@ -45,6 +47,7 @@ class Options:
     nft_verdicts: tuple[str, ...] = DEFAULT_VERDICTS
     ct_events: bool = False
     stack: bool = False
+    probe_stack: bool = False
     snaplen: int = DEFAULT_SNAPLEN
     buffer_bytes: int | None = None
     max_probes: int = DEFAULT_MAX_PROBES
@@ -53,11 +56,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that will be loaded and attached."""
+    """Everything that will be loaded and attached.
+
+    probes: of a running collection (`Session.plan`) they grow; a probe's place is its number, and stays.
+    adds: the mechanism of probes that are added while it runs, until there are `max_probes`; empty: none are.
+    stack: whether each event shows its stack.
+    """
 
     collectors: tuple[Collector, ...]
     sections: tuple[str, ...]
-    probes: tuple[PlannedProbe, ...]
+    probes: Sequence[PlannedProbe]
     tracking: bool
     verify_identity: bool
     snaplen: int
@@ -68,6 +76,9 @@ class Plan:
     notes: tuple[str, ...] = ()
     nft_verdicts: tuple[str, ...] = DEFAULT_VERDICTS
     connections: Connections = field(default_factory=Connections)
+    adds: str = ""
+    max_probes: int = DEFAULT_MAX_PROBES
+    stack: bool = False
     tracking_entries: int = TRACKING_ENTRIES
     stack_entries: int = STACK_ENTRIES
     call_entries: int = CALL_ENTRIES
@@ -91,14 +102,19 @@ class Plan:
         return any(p.is_return for p in self.probes)
 
     @property
+    def probe_room(self) -> int:
+        """How many probes there may come to be."""
+        return max(len(self.probes), self.max_probes) if self.adds else len(self.probes)
+
+    @property
     def any_user(self) -> bool:
         """Whether some probe is in a user program."""
         return any(p.user for p in self.probes)
 
     @property
     def any_stack(self) -> bool:
-        """Whether some probe takes stack traces."""
-        return any("STACK" in p.flags for p in self.probes)
+        """Whether stack traces are taken."""
+        return bool(self.adds) or any("STACK" in p.flags for p in self.probes)
 
 
 def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ...] | None = None) -> Plan:
@@ -110,6 +126,8 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     _check_buffer(options, len(running))
     named = [(parse_probe(text), text) for text in options.probes]  # before the kernel is asked anything
     parsed = parse_filters(options.filters)
+    if options.probe_stack:
+        check_filtered(options.filters)
     collectors, notes = _choose_collectors(options, kernel)
     sections = _choose_sections(options, collectors, kernel)
     filters = plan_filters(parsed, kernel)
@@ -117,7 +135,8 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     probes = ProbeSet(kernel, collectors, sections, stack=options.stack, roots=filters.roots)
     own = [(parse_probe(text), collector) for collector in collectors for text in collector.probes(kernel)]
     if not named and (set(options.collectors) == {"auto"} or not (own or options.ct_events)):
-        named = [(parse_probe(text), "default") for text in DEFAULT_PROBES]
+        usual = SEEDS if options.probe_stack else DEFAULT_PROBES
+        named = [(parse_probe(text), "default") for text in usual]
     for spec, asked in named:
         probes.add(spec, asked)
     for spec, collector in own:
@@ -126,6 +145,7 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
         probes.add_connections(judge=connections.noted)
     on = any(c.name == "skb-tracking" for c in collectors)
     verify = probes.add_tracking() if on else False
+    adds = plan_adding(probes, options.max_probes, tracking=on) if options.probe_stack else ""
     planned = tuple(probes.by_place.values())
     own_sections = {section for probe in planned for section in probe.sections} - set(sections)
     sections = (*(name for name in ("retval", *USER_SECTIONS) if name in own_sections), *sections)
@@ -159,6 +179,9 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
         ),
         options.nft_verdicts,
         connections,
+        adds,
+        options.max_probes,
+        options.stack,
         user_task=wanted_task(options.filters.pid),
     )
 
@@ -169,6 +192,8 @@ def check_options(options: Options) -> None:
         parse_probe(text)
     _check_collectors(options.collectors)
     parse_filters(options.filters)
+    if options.probe_stack:
+        check_filtered(options.filters)
 
 
 def default_buffer_bytes(cpus: int) -> int:

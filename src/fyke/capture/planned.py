@@ -39,6 +39,7 @@ class PlannedProbe:
     sought; none: it is one.
     returns: what the function returns, at a probe of its return; None: nothing, or not known.
     exit: what tracking looks at the function's return for (enum exit_id); empty: it doesn't.
+    added_ns: when it was added while the collection ran; None: it was there from the start.
     user: where it is, if that is in a user program.
     """
 
@@ -52,6 +53,7 @@ class PlannedProbe:
     steps: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     returns: ReturnType | None = None
     exit: str = ""
+    added_ns: int | None = None
     user: UserPlace | None = None
 
     @property

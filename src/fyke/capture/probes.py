@@ -51,7 +51,7 @@ class ProbeSet:
             found = user_probes(spec, asked, self.kernel, platform.machine())
             self.notes += unreadable(found)
             for probe in found:
-                self._merge(probe)
+                self.merge(probe)
             return
         is_tracepoint = spec.type == "raw_tracepoint"
         mechanism = spec.type if is_tracepoint else mechanisms.of_function(self.kernel, spec)
@@ -119,19 +119,27 @@ class ProbeSet:
     def _add_one(
         self, spec: ProbeSpec, asked: str, target: str, mechanism: str, own: Collector | None
     ) -> bool:
+        probe = self.planned(spec, asked, target, mechanism, own)
+        if probe is not None:
+            self.merge(probe)
+        return probe is not None
+
+    def planned(
+        self, spec: ProbeSpec, asked: str, target: str, mechanism: str, own: Collector | None = None
+    ) -> PlannedProbe | None:
+        """Return the probe at one target of a spec; None when no collector can take anything there."""
         reach = self._reaches.of(self._params(target, mechanism) or (), mechanism)
         takers = {*reach.takers(self.collectors), *([own] if own else [])}
         sections = frozenset(s.name for c in takers for s in c.sections) & self.sections
         if not sections:
-            return False
+            return None
         stack = frozenset({"STACK"} if spec.stack or self.stack else ())
         roots = root_slots(self._types(target, mechanism) or [], mechanism, self.roots)
         arguments, steps = reach.arguments, reach.steps
         probe = PlannedProbe(target, mechanism, sections, arguments, stack, (asked,), roots, steps)
         if MECHANISMS[mechanism].trampoline:
             probe = self._in_slots(probe)
-        self._merge(self._with_result(probe) if probe.is_return else probe)
-        return True
+        return self._with_result(probe) if probe.is_return else probe
 
     def _in_slots(self, probe: PlannedProbe) -> PlannedProbe:
         """Count 8-byte words in place of arguments: a structure passed by value may take two."""
@@ -155,7 +163,8 @@ class ProbeSet:
             returns=returns,
         )
 
-    def _merge(self, new: PlannedProbe) -> None:
+    def merge(self, new: PlannedProbe) -> None:
+        """Add a probe; one that is there at this place is both."""
         key = (new.symbol, new.mechanism, new.program, *([new.user] if new.user else []))
         old = self.by_place.get(key)
         if old:
@@ -176,14 +185,14 @@ class ProbeSet:
         kprobes = kernel.features.has("kprobe")
         sees_frees = kprobes and kernel.has_function(tracking.FREE_HEAD.symbol)
         if sees_frees:
-            self._merge(self._tracking_probe(tracking.FREE_HEAD, self._entry_at(tracking.FREE_HEAD.symbol)))
+            self.merge(self._tracking_probe(tracking.FREE_HEAD, self._entry_at(tracking.FREE_HEAD.symbol)))
         else:
             self._note_tracepoints()
             for probe in tracking.TRACEPOINTS:
-                self._merge(self._tracking_probe(probe, "raw_tracepoint"))
+                self.merge(self._tracking_probe(probe, "raw_tracepoint"))
         for probe in tracking.FUNCTIONS if sees_frees else (tracking.RELEASE_DATA, *tracking.FUNCTIONS):
             if kprobes and kernel.has_function(probe.symbol):
-                self._merge(self._tracking_probe(probe, self._entry_at(probe.symbol)))
+                self.merge(self._tracking_probe(probe, self._entry_at(probe.symbol)))
             elif kprobes and probe.lost:
                 self._note_unseen(probe.lost, f"{probe.symbol} can't be probed here")
         if kernel.features.has("fentry"):
@@ -217,7 +226,7 @@ class ProbeSet:
         if exit_.other is not None:
             arguments["other"] = exit_.other
         sections = frozenset({"skb_tracking"} if exit_.records else ()) & self.sections
-        self._merge(PlannedProbe(exit_.symbol, "fexit", sections, arguments, exit=exit_.exit))
+        self.merge(PlannedProbe(exit_.symbol, "fexit", sections, arguments, exit=exit_.exit))
 
     def _note_unseen(self, what: str, reason: str) -> None:
         self.notes.append(f"skb-tracking: can't see {what} ({reason})")
@@ -247,7 +256,7 @@ class ProbeSet:
             planned.append(self._connection_probe(CONNECTS, frozenset()))
         for probe in planned:
             if probe:
-                self._merge(probe)
+                self.merge(probe)
 
     def _connection_probe(self, probe: ConnectionProbe, sections: frozenset[str]) -> PlannedProbe | None:
         kernel = self.kernel

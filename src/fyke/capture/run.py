@@ -124,7 +124,8 @@ class Run:
         from fyke.capture.loss import closing_batch
 
         yield from self._report(self.session.gaps())
-        yield closing_batch(kernel_clock_ns(), self.events, self.session.loss, self.reason)
+        session = self.session
+        yield closing_batch(kernel_clock_ns(), self.events, session.loss, self.reason, session.missing)
         if self.session.rings.late:
             log.warning("%d events came too late to be put in order of time", self.session.rings.late)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
+from fyke.capture.adding import Adding
 from fyke.capture.attach import Attached
 from fyke.capture.decode import Decoder
 from fyke.capture.forget import INTERVAL_NS, forget_stale
@@ -40,7 +42,8 @@ class Session:
     def __init__(
         self, plan: Plan, kernel: LiveKernel, progress: Callable[[int, int], None] = lambda _done, _all: None
     ) -> None:
-        self.plan = plan
+        # Probes that are added are added here; whoever has this plan has them.
+        self.plan = plan = replace(plan, probes=[*plan.probes])
         self._attached: Attached | None = None
         self._rings: Rings | None = None
         self._held: list[Bytes2D] = []
@@ -60,6 +63,7 @@ class Session:
             self._attached = Attached(self._loaded, progress)
             programs = self._loaded.programs
             self.loss = LossCounters(plan, self._loaded.counters, programs, kernel_clock_ns())
+            self._adding = Adding(plan, kernel, self._loaded, self._attached, names) if plan.adds else None
             self._loaded.enable(True)
         except BaseException:
             self.close()
@@ -76,10 +80,18 @@ class Session:
         """Symbols of patterns that couldn't be attached, with the reason."""
         return self._attached.missing if self._attached else {}
 
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Functions that are probed since they were found (--probe-stack), in order."""
+        probes = [probe.symbol for probe in self.plan.probes if probe.added_ns is not None]
+        return tuple(symbol for symbol in probes if symbol not in self.missing)
+
     def poll(self, *, flush: bool) -> pa.RecordBatch | None:
         """Look at the rings; return a batch when enough has come in, or `flush` asks for what is there."""
         now_ns = kernel_clock_ns()
         records = self.rings.take(now_ns)
+        if self._adding:
+            self._adding.step()
         if records is not None:
             self._held.append(records)
         if self.plan.tracking and now_ns - self._forgot_ns > INTERVAL_NS:

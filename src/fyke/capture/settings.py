@@ -50,7 +50,7 @@ def set_rodata(
     put("tracking_on", "?", plan.tracking)
     put("verify_identity", "?", plan.verify_identity)
     for end in ENDS:
-        put(f"{end}_steps_on", "?", any(end in p.steps for p in plan.probes))
+        put(f"{end}_steps_on", "?", bool(plan.adds) or any(end in p.steps for p in plan.probes))
     put("nft_verdicts", "I", nft_verdict_mask(plan.nft_verdicts))
     put("note_connections", "?", plan.connections.noted)
     put("connections_netns", "I", plan.connections.netns)

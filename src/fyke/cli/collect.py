@@ -163,6 +163,10 @@ def _collect(args: argparse.Namespace, plan: Plan, kernel: Any, told: Sequence[s
         )
         run.go()
         tell_end(run)
+        if args.save_profile is not None:
+            from fyke.cli.found_profile import save_found
+
+            save_found(args, session)
         return 130 if signals.count > 1 else 0
 
 

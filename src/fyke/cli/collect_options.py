@@ -74,6 +74,18 @@ OPTIONS = (
     Option(("--snaplen",), "bytes to keep of each packet (default: 256)", {"metavar": "N", "type": int}),
     Option(("--stack",), "a stack trace with every event", {"action": "store_true"}),
     Option(
+        ("--probe-stack",),
+        "follow packets that match a filter, and probe each function on their way, too, as it is found "
+        "(default probes then: tp:skb:consume_skb and tp:skb:kfree_skb)",
+        {"action": "store_true"},
+    ),
+    Option(
+        ("--save-profile",),
+        "with --probe-stack: remember what was found as a profile, so that `fyke -p NAME collect` probes it "
+        "from the first packet on",
+        {"metavar": "NAME", "action": Once},
+    ),
+    Option(
         ("-o", "--out"),
         "write events to FILE, - for standard output (default when given without one: fyke.arrow)",
         {"metavar": "FILE", "nargs": "?", "const": DEFAULT_OUT},
@@ -90,7 +102,11 @@ OPTIONS = (
         "memory for events on their way, all CPUs together (default: 1 MiB a CPU, at least 64 MiB)",
         {"metavar": "SIZE"},
     ),
-    Option(("--max-probes",), "refuse more probes than this (default: 2048)", {"metavar": "N", "type": int}),
+    Option(
+        ("--max-probes",),
+        "refuse more probes than this, or with --probe-stack, add no more (default: 2048)",
+        {"metavar": "N", "type": int},
+    ),
     Option(("--cmd",), "run a shell command, and stop when it ends", {"metavar": "COMMAND"}),
     Option(("--stop-after",), "stop after so many events", {"metavar": "COUNT", "type": int}),
     Option(("--ready-file",), "write this file when events flow", {"metavar": "PATH"}),
@@ -124,6 +140,7 @@ def collect_options(args: argparse.Namespace) -> Options:
         nft_verdicts=words(args.nft_verdicts),
         ct_events=args.ct_events,
         stack=args.stack,
+        probe_stack=args.probe_stack,
         snaplen=args.snaplen,
         buffer_bytes=size_of(args.buffer, "--buffer"),
         max_probes=args.max_probes,
@@ -181,6 +198,10 @@ def check_output(args: argparse.Namespace) -> None:
 
         refuse_stdout(args.out, output_format(args.out, args.out_format), printed=args.print)
     size_of(args.out_rotate, "--out-rotate")
+    if args.save_profile is not None:
+        from fyke.cli.found_profile import check_save
+
+        check_save(args)
     if args.stop_after is not None and args.stop_after < 1:
         raise UsageError(f"--stop-after {args.stop_after} is less than 1")
     if args.cmd is not None and not args.cmd.strip():

@@ -23,8 +23,7 @@ log = logging.getLogger(__name__)
 def save_profile(args: argparse.Namespace, places: Sequence[str]) -> int:
     """Write the options of a command line as a profile of the user's."""
     from fyke.cli.profiled import command_of
-    from fyke.profiles.find import files_in
-    from fyke.profiles.save import check_name, path_of, profile_text, save
+    from fyke.profiles.save import check_name, profile_text, save
 
     usage = "write: fyke profile save NAME -- collect OPTIONS"
     if len(args.names) != 1:
@@ -39,7 +38,23 @@ def save_profile(args: argparse.Namespace, places: Sequence[str]) -> int:
         )
     if not command.values(given):
         raise UsageError("the command line has no options to save", usage)
+    hidden = others_of(name, places)
     text = profile_text(name, args.about or "", name_of_command, command.values(given))
+    path = save(own_folder("profiles"), name, text, replace=args.force)
+    for other in hidden:
+        log.warning("it takes the place of the profile in %s", printable(other))
+    log.info("saved %s: fyke -p %s %s", printable(path), name, name_of_command)
+    return 0
+
+
+def others_of(name: str, places: Sequence[str]) -> list[str]:
+    """Return the files, but for its own, in which there are profiles of a name that the user's will hide.
+
+    Raises UsageError when one is in the user's own folder, too: then it could not be said which is meant.
+    """
+    from fyke.profiles.find import files_in
+    from fyke.profiles.save import path_of
+
     folder = own_folder("profiles")
     named = [
         file.path
@@ -51,11 +66,7 @@ def save_profile(args: argparse.Namespace, places: Sequence[str]) -> int:
         raise UsageError(
             f"there is a profile {name} in {printable(named[0])} already", "remove it there first"
         )
-    path = save(folder, name, text, replace=args.force)
-    for other in named:
-        log.warning("it takes the place of the profile in %s", printable(other))
-    log.info("saved %s: fyke -p %s %s", printable(path), name, name_of_command)
-    return 0
+    return named
 
 
 def _line(words: Sequence[str], extra: Sequence[str], usage: str) -> tuple[str, Given]:

@@ -25,6 +25,7 @@ def stats_text(stats: Stats, asked: dict[str, Rows]) -> str:
     if "summary" in stats.parts:
         for file in stats.files:
             lines += _file(file)
+        lines += _added(stats)
         if len(stats.parts) > 1:
             lines.append("")
     for part, text in (
@@ -58,6 +59,21 @@ def _file(file: FileStats) -> Iterator[str]:
         yield f"Last event at: {_date(file.last_ns, file)}"
     yield "Probes:"
     yield from _lines(file.probes)
+
+
+def _added(stats: Stats) -> Iterator[str]:
+    """Tell which of the probes were added, in order, and when: seconds since the collection began."""
+    added = _added_probes(stats)
+    if added:
+        yield "Probes added as they were found:"
+    for name, time_ns in added:
+        yield f"  {printable(name)}: after {_duration(max(time_ns - stats.files[0].facts.timestamp_ns, 0))}"
+
+
+def _added_probes(stats: Stats) -> list[tuple[str, int]]:
+    told = closing_probes(stats.closing or {})
+    times = [(f"{p.get('probe_type', '?')}/{p.get('symbol', '?')}", p.get("added_ns")) for p in told]
+    return [(name, time_ns) for name, time_ns in times if type(time_ns) is int]
 
 
 def _date(time_ns: int, file: FileStats) -> str:
@@ -188,6 +204,7 @@ def stats_object(stats: Stats, asked: dict[str, Rows]) -> dict[str, Any]:
     if "summary" in stats.parts:
         result["events"] = stats.events
         result["files"] = [_file_object(file) for file in stats.files]
+        result["added_probes"] = [{"probe": name, "added_ns": ns} for name, ns in _added_probes(stats)]
     if "loss" in stats.parts:
         result["loss"] = _loss_object(stats)
     if "tracking" in stats.parts:

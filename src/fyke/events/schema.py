@@ -137,7 +137,8 @@ CLOSING = Section(
             "probes",
             "string",
             "JSON list of every probe: symbol, probe_type, hits, filtered, lost; with a filter also "
-            "unreadable and no_link_layer, packets that it could not judge",
+            "unreadable and no_link_layer, packets that it could not judge; of a probe that --probe-stack "
+            "added, added_ns: when",
         ),
     ),
     in_kernel=False,

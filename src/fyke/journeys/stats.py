@@ -137,10 +137,10 @@ class Stats:
             self.drops[f"{owner}/{reason or '?'}" if owner else reason or "?"] += count
 
     def _notes(self, notes: pa.RecordBatch) -> None:
-        if "loss" not in self.parts:
+        if not self.parts & {"loss", "summary"}:
             return
         for row in notes.select(["cpu", "kernel", "gap", "closing"]).to_pylist():
-            if gap := row["gap"]:
+            if (gap := row["gap"]) and "loss" in self.parts:
                 kernel = row["kernel"] or {}
                 symbol = kernel.get("symbol")
                 probe = None if symbol is None else f"{kernel['probe_type'] or '?'}/{symbol}"

@@ -154,6 +154,20 @@ def test_a_collection_says_what_it_is() -> None:
     assert repr(collection).endswith(f" and {len(collection.plan.probes) - 3} more>")
 
 
+def test_what_probe_stack_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(batch(1))
+    with_script(monkeypatch, script)
+    with pytest.raises(fyke.UsageError, match="needs a filter"):
+        fyke.collect(probe_stack=True)
+    c = fyke.collect(probe_stack=True, filter="icmp", stop_after=1)
+    assert c.plan.adds == "kprobe_multi"
+    assert c.added == ()
+    with c:
+        script.added = ("ip_rcv", "ip_output")
+        assert c.added == ("ip_rcv", "ip_output")
+    assert c.added == ("ip_rcv", "ip_output")
+
+
 def test_outside_of_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
     with_script(monkeypatch, Script(batch(1)))
     c = fyke.collect(stop_after=1)

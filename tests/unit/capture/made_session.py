@@ -33,7 +33,7 @@ class Loss:
         self.probes = 1
         self.unjudged = 0
 
-    def by_probe(self) -> str:
+    def by_probe(self, _missing: object) -> str:
         return "[]"
 
     def hits(self) -> list[int]:
@@ -63,6 +63,7 @@ class Script:
         self.losses = list(gaps)
         self.loss = Loss()
         self.missing: dict[str, str] = {}
+        self.added = ("ip_rcv",)
         self.plan: Plan | None = None
         self.more = False
         self.late = 0

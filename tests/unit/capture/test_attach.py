@@ -267,3 +267,24 @@ def test_a_signal_while_probes_are_attached_leaves_nothing(kernel: MadeKernel) -
     with pytest.raises(KeyboardInterrupt):
         attached(*(planned(f"f{n}", "kprobe") for n in range(3)), progress=interrupted)
     assert len(kernel.given) == 2
+
+
+def test_an_added_probe_that_is_refused_is_missing(kernel: MadeKernel) -> None:
+    kernel.refuses = {"gone": errno.ENOENT}
+    plan = MadePlan((PlannedProbe("skb:consume_skb", "raw_tracepoint", frozenset(), {}, asked=("default",)),))
+    attached = Attached(MadeLoaded(plan))  # type: ignore[arg-type]
+    held = len(kernel.given)
+    for mechanism in ("kprobe_multi", "kprobe", "fentry"):
+        new = [
+            PlannedProbe(name, mechanism, frozenset(), {}, asked=("--probe-stack",), added_ns=7)
+            for name in ("there", "gone")
+        ]
+        first = len(plan.probes)
+        kernel.refuses[f"program {100 + first + 1}"] = errno.ENOENT
+        plan.probes = (*plan.probes, *new)
+        attached.attach(range(first, first + 2))
+        assert attached.missing == {"gone": "No such file or directory"}
+        attached.missing.clear()
+    assert len(kernel.given) > held + 2
+    attached.detach()
+    assert sorted(kernel.closed) == sorted(kernel.given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,8 +15,10 @@ from made_kernel import made_kernel
 from made_records import headers_btf, records
 
 from fyke.capture.decode import Decoder
+from fyke.capture.filters import FilterOptions
 from fyke.capture.layout import RecordLayout, read_layout
 from fyke.capture.plan import Options, Plan, make_plan
+from fyke.capture.planned import PlannedProbe
 from fyke.collectors import COLLECTORS
 from fyke.events import schema
 from fyke.events.column import Column
@@ -309,3 +312,25 @@ def test_any_records_decode_as_a_plain_decoder_says(raw: np.ndarray) -> None:  #
     batch.validate(full=True)
     expected = pa.Table.from_pylist(plainly(raw), schema=schema.arrow_schema()).to_pylist()
     assert batch.to_pylist() == expected
+
+
+def test_probes_that_came_later_and_stacks_that_nobody_asked_for() -> None:
+    made = make_plan(
+        Options(
+            probes=("tp:net:netif_receive_skb/stack",),
+            probe_stack=True,
+            filters=FilterOptions(packet="icmp"),
+            snaplen=SNAPLEN,
+        ),
+        made_kernel(),
+        1,
+    )
+    growing = [*made.probes]
+    decoder = Decoder(replace(made, probes=growing), layout(), Names())
+    growing.append(PlannedProbe("ip_rcv", "kprobe", frozenset(), {}, added_ns=1))
+    last = len(growing) - 1
+    raw = records(layout(), [{"probe": n, "stack_id": 3} for n in (0, last)], 0)
+    shown = [
+        (r["symbol"], r["probe_type"], r["stack"] is None) for r in decoder.batch(raw)["kernel"].to_pylist()
+    ]
+    assert shown == [("net:netif_receive_skb", "raw_tracepoint", False), ("ip_rcv", "kprobe", True)]

@@ -61,7 +61,9 @@ def loaded(plan: Plan, btf: Btf, cookies: bool = True) -> Any:
     made.programs = {}
     made.layout = read_layout(btf, plan.sections, plan.snaplen)
     made.cookie = {m: how.cookie is not None and (cookies or not how.cookie) for m, how in MECHANISMS.items()}
-    made._targets = {n: ("", 1000 + n) for n, p in enumerate(plan.probes) if p.mechanism == "fentry"}
+    symbols = [probe.symbol for probe in plan.probes]
+    made._kernel = SimpleNamespace(function_type=lambda name: ("", 1000 + symbols.index(name)))
+    made.looks = False
     return made
 
 
@@ -143,7 +145,6 @@ def test_a_return_is_told_which_bits_are_the_values(btf: Btf) -> None:
 
 def test_a_return_has_a_program_for_its_entry(btf: Btf) -> None:
     made = loaded(planned(probes=("fx:ip_rcv", "kr:ip_rcv")), btf)
-    made._targets = {0: ("", 1000)}
     ends = [made.program_fd(number) for number in range(2)]
     begins = [made.entry_fd(number) for number in range(2)]
     assert len({*ends, *begins}) == 4
@@ -169,7 +170,7 @@ def test_every_flag_is_known_and_none_is_without_a_probe(btf: Btf) -> None:
     own = (tracking.FREE_HEAD, tracking.RELEASE_DATA, *tracking.FUNCTIONS, *tracking.TRACEPOINTS)
     given = {flag for probe in own for flag in probe.flags}
     given |= {probe.flag for probe in (CREATED, DESTROYED, CONNECTS)}
-    assert set(btf.enum("probe_flags").values()) == {f"PROBE_{flag}" for flag in given | {"STACK"}}
+    assert set(btf.enum("probe_flags").values()) == {f"PROBE_{flag}" for flag in given | {"STACK", "LOOK"}}
 
 
 def test_every_mechanism_has_its_program() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from made_records import headers_btf
 from fyke.capture.layout import struct_dtype
 from fyke.capture.loss import COUNTED, LOST_EVENTS, Gap, LossCounters, closing_batch, gap_batch
 from fyke.capture.plan import Options, Plan, make_plan
+from fyke.capture.planned import PlannedProbe
 from fyke.events import schema
 
 RX, TX = "net:netif_receive_skb", "net:net_dev_start_xmit"
@@ -266,3 +268,23 @@ def test_what_is_thrown_away_is_lost(plan: Plan, counters: npt.NDArray[np.void])
     assert loss.look(at(10)) == [Gap(0, 10, "abandoned", 9)]
     assert loss.look(at(20)) == []
     assert loss.lost_events == 9
+
+
+def test_probes_that_are_added_count_as_the_others(misses: dict[int, int | None]) -> None:
+    planned = make_plan(Options(collectors=("skb",), probes=(RX,)), made_kernel(), CPUS)
+    growing = replace(planned, probes=[*planned.probes])
+    room: npt.NDArray[np.void] = np.zeros((5, CPUS), struct_dtype(headers_btf(), "counters"))
+    programs: dict[int, tuple[str, str | None]] = {10: ("raw_tracepoint", None)}
+    loss = LossCounters(growing, room, programs, start_ns=100)
+    assert loss.hits() == [0]
+    new = [PlannedProbe(name, "kprobe", frozenset(), {}, added_ns=150) for name in ("ip_rcv", "refused")]
+    assert isinstance(growing.probes, list)
+    growing.probes.extend(new)
+    programs[11] = ("kprobe", "ip_rcv")
+    misses[11] = 4
+    room["hits"][1], room["recorded"][1, 0], room["ring_full"][1, 2] = 5, 3, 2
+    gaps = {(gap.cause, gap.symbol, gap.cpu): gap.count for gap in loss.look(at(200))}
+    assert gaps == {("ring_full", "ip_rcv", 2): 2, ("recursion", "ip_rcv", None): 4}
+    assert (loss.hits(), loss.filtered(), loss.lost()) == ([0, 15, 0], [0, 10, 0], [0, 2, 0])
+    told = json.loads(loss.by_probe({"refused"}))
+    assert [(p["symbol"], p.get("added_ns")) for p in told] == [(RX, None), ("ip_rcv", 150)]

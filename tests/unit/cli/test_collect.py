@@ -113,7 +113,18 @@ MISTAKES: list[tuple[str, list[str], str, str]] = [
         "see: fyke collect --help",
     ),
     ("abbreviated option", ["--snap", "9"], "fyke collect has no option --snap", "see: fyke collect --help"),
-    ("later option", ["--probe-stack"], "--probe-stack is not available yet", "see: fyke collect --help"),
+    (
+        "stacks of all packets",
+        ["--probe-stack"],
+        "--probe-stack needs a filter: without, it would probe whatever any packet passes",
+        "say which packets, e.g. -f icmp or -m 'sk_buff.mark == 7'",
+    ),
+    (
+        "nothing to save",
+        ["--save-profile", "x"],
+        "--save-profile goes with --probe-stack",
+        "`fyke profile save` saves options",
+    ),
     ("empty filter", ["-f", ""], "the packet filter is empty", "leave the option out to take every packet"),
     (
         "inner filter",
@@ -275,6 +286,7 @@ def test_the_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:
                 "flags": [],
             },
         ],
+        "adds": None,
         "filters": {},
         "record": {
             "bytes": 136,

@@ -131,6 +131,25 @@ def test_loss(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert told["loss"]["probes"] == probes
 
 
+def test_probes_that_were_added(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    probes = [
+        {"symbol": "net:netif_rx", "probe_type": "raw_tracepoint", "hits": 9},
+        {"symbol": "ip_rcv", "probe_type": "kprobe", "hits": 8, "added_ns": 2_500_000},
+        {"symbol": "late\x1b[1m", "probe_type": "fentry", "added_ns": 5 * 10**9},
+        {"symbol": "odd", "added_ns": "soon"},
+    ]
+    closing = {"events": 4, "lost": 0, "reason": "signal", "probes": json.dumps(probes)}
+    path = write(tmp_path / "a.arrow", rows(1, 4), [{"timestamp_ns": 22, "closing": closing}])
+    shown = stats("--parts", "summary", str(path), capfd=capfd)
+    assert shown.endswith(
+        "Probes added as they were found:\n  kprobe/ip_rcv: after 2.5 ms\n  fentry/late\\x1b[1m: after 5 s\n"
+    )
+    assert as_object(str(path), capfd=capfd)["added_probes"] == [
+        {"probe": "kprobe/ip_rcv", "added_ns": 2_500_000},
+        {"probe": "fentry/late\x1b[1m", "added_ns": 5 * 10**9},
+    ]
+
+
 @pytest.mark.parametrize("probes", ["[", "7", "[7]", '{"a": 1}', "[" * 100_000, None])
 def test_a_closing_row_that_makes_no_sense(
     probes: str | None, tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -52,7 +52,6 @@ WRONG = {
     "{help: ~}": "help: fyke collect has no option --help",
     "{h: ~}": "h: fyke collect has no option -h",
     "{'': x}": ": fyke collect has no option --",
-    "{probe-stack: ~}": "probe-stack: --probe-stack is not available yet",
     "{probe: ~}": "probe: --probe needs a value",
     "{snaplen: many}": "snaplen: 'many' is not a whole number",
     "{snaplen: [1, 2]}": "snaplen: it takes one value, not a list",

@@ -130,12 +130,19 @@ static __always_inline bool wants_packets(const struct context *c)
 	       (c->probe->sections || (note_connections && c->probe->flags & PROBE_CONNECTS));
 }
 
+/* No event, but the stack, which user space finds in the map. */
+static __always_inline bool only_looks(const struct context *c)
+{
+	return any_stack && !c->probe->sections && c->probe->flags & PROBE_LOOK;
+}
+
 static __always_inline struct tracked *track(struct context *c)
 {
 	struct tracked *t;
 
 	/* Where packets are only forgotten there is no need to know which. */
-	if (!tracking_on || !c->skb || !(wants_packets(c) || c->probe->flags & PROBE_EXPAND))
+	if (!tracking_on || !c->skb ||
+	    !(wants_packets(c) || c->probe->flags & PROBE_EXPAND || only_looks(c)))
 		return NULL;
 	t = find_tracked(c);
 	if (t)
@@ -152,6 +159,8 @@ static __always_inline void chain(struct context *c, __u32 probe_id, __s16 first
 	if (on(c, SECTION_nft) && !is_wanted_verdict(c))
 		return;
 	t = track(c);
+	if (t && only_looks(c))
+		stack_id(c, c->ctx);
 	if (wants_packets(c) && (t || matches(c, true))) {
 		note_new_connection(c);
 		if (c->probe->sections) {

@@ -21,10 +21,10 @@ static __always_inline __s32 stack_id(struct context *c, void *ctx)
 {
 	long id;
 
-	if (!any_stack || !(c->probe->flags & PROBE_STACK))
+	if (!any_stack || !(c->probe->flags & (PROBE_STACK | PROBE_LOOK)))
 		return -1;
 	id = bpf_get_stackid(ctx, &stacks, 0);
-	if (id < 0)
+	if (id < 0 && c->probe->flags & PROBE_STACK)
 		count(&c->counters->stack_full);
 	return id;
 }
