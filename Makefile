@@ -32,6 +32,7 @@ help:
 	@echo 'make check      formats, lint, types, layers'
 	@echo 'make test-unit  no root needed      make test-host  live tests on this kernel (root)'
 	@echo 'make test-vm    the same live tests in Debian kernels 5.10 to the newest: K="6.1 6.12" chooses'
+	@echo 'make test-arm64 some of them in an emulated arm64 machine'
 	@echo 'make test-slow  the SQL of the views on Spark, too (Java 17; half a gigabyte is installed once)'
 	@echo 'make bpf        the BPF objects     make format     put the sources in shape'
 	@echo 'make skips      write down which tests each kernel skips'
@@ -109,6 +110,13 @@ test-vm: venv
 	elif ! command -v qemu-system-x86_64 >/dev/null; then $(call left_out,kernel matrix needs qemu-system-x86); else \
 		$(MAKE) --no-print-directory bpf && \
 		$(VENV)/python tests/vm/matrix.py $(K) $(if $(T),-k '$(T)'); fi
+
+# The first path on the other architecture, all emulated: a quarter of an hour.
+.PHONY: test-arm64
+test-arm64:
+	$(Q)EXTRA=qemu-system-arm tools/setup.sh all
+	$(Q)$(MAKE) --no-print-directory bpf
+	$(Q)$(VENV)/python tests/vm/matrix.py arm64 $(if $(T),-k '$(T)')
 
 # What takes long, or needs what nothing else does: Spark, installed once into the user's cache (half a gigabyte).
 .PHONY: test-slow

@@ -2,7 +2,7 @@
 # Installs what building and testing need, and does nothing (quickly) when all is there:
 #   packages   Debian's packages, by apt, when this is root; otherwise says which are missing
 #   venv       a virtual environment in .venv with fyke (editable) and the tools of pyproject's dev extra
-# usage: tools/setup.sh packages|venv|all
+# usage: [EXTRA='PACKAGE...'] tools/setup.sh packages|venv|all
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 PACKAGES='bpftool busybox-static ca-certificates clang clang-format conntrack debian-archive-keyring ethtool fish
     gcc libc6-dev systemtap-sdt-dev
     iproute2 iputils-ping kmod less libbpf-dev libbpf1 linux-libc-dev llvm nftables procps python3 python3-venv
-    qemu-system-x86 tcpdump tshark zsh'
+    qemu-system-x86 tcpdump tshark zsh'" ${EXTRA:-}"
 
 say() { printf '  %-7s %s\n' "$1" "$2"; }
 

@@ -1,8 +1,7 @@
-"""Boots a kernel in QEMU with this machine's files, read-only, as its root, and runs one script in it."""
+"""Boots a kernel in QEMU with a folder, read-only, as its root, and runs one script in it."""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -15,6 +14,7 @@ from typing import IO
 
 import initramfs
 from kernels import Installed
+from machine import MACHINES, Share
 
 __all__ = ["Run", "run"]
 
@@ -34,23 +34,43 @@ class Run:
     last_lines: list[str]
 
 
-def run(kernel: Installed, script: str, results: Path, *, copies: dict[Path, Path], minutes: float) -> Run:
+def run(
+    kernel: Installed,
+    script: str,
+    results: Path,
+    *,
+    copies: dict[Path, Path],
+    minutes: float,
+    root: Path = Path("/"),
+) -> Run:
     """Boot and run a shell script as root, in the checkout.
 
     copies: folders (the keys) in whose place the guest sees a copy (the values).
     results: a folder that the guest may write to, as /run/results; console.log and dmesg are left there.
     minutes: the guest is ended when it takes longer.
+    root: the guest's root; this machine's own, unless the guest is of another architecture.
     """
     results.mkdir(parents=True, exist_ok=True)
-    (results / "initramfs").write_bytes(initramfs.make(kernel.root, kernel.release))
-    arguments = [kernel.root / "lib/modules", "/run/results/script"]
-    arguments += [path for folder, copy in copies.items() for path in (copy, folder)]
-    init = shlex.join(map(str, ["sh", _CHECKOUT / "tests/vm/guest.sh", *arguments]))
+    foreign = root != Path("/")
+    (results / "initramfs").write_bytes(
+        initramfs.make(
+            kernel.root, kernel.release, root / "bin/busybox", checkout=_CHECKOUT if foreign else None
+        )
+    )
+    arguments = ["/run/kernel/lib/modules", "/run/results/script"]
+    arguments += [str(path) for folder, copy in copies.items() for path in (copy, folder)]
+    init = shlex.join(["sh", f"{_CHECKOUT}/tests/vm/guest.sh", *arguments])
     (results / "init").write_text(f"exec {init}\n")
     (results / "script").write_text(f"cd {shlex.quote(str(_CHECKOUT))}\n{script}\n")
+    shares = [
+        Share("root", root),
+        Share("kernel", kernel.root),
+        Share("results", results.resolve(), readonly=False),
+        *([Share("checkout", _CHECKOUT)] if foreign else []),
+    ]
     started = time.monotonic()
     process = subprocess.Popen(
-        _qemu(kernel, results),
+        MACHINES[kernel.architecture].command(kernel.image, results / "initramfs", shares),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -104,30 +124,3 @@ class _Console(threading.Thread):
                 elif line.startswith("guest: exit "):
                     self.exit_code = int(line.split()[2])
         self.ready.set()  # nothing more will come: let the waiter see that
-
-
-def _qemu(kernel: Installed, results: Path) -> list[str]:
-    # KVM is for the asking only: where it is there it need not work, in a machine that is virtual itself.
-    fast = bool(os.environ.get("FYKE_VM_KVM"))
-    append = (
-        "console=ttyS0 quiet loglevel=4 panic=-1 panic_on_oops=1 "
-        # Else 5.10 takes the HPET for its clock, and each reading leaves the emulation.
-        "tsc=reliable"
-    )
-    return [
-        # However this process ends, the guest doesn't outlive it.
-        *("setpriv", "--pdeathsig", "KILL", "--"),
-        *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
-        *("-machine", "q35,sata=off,smbus=off", "-smp", "2", "-m", "2G"),
-        *(("-accel", "kvm", "-cpu", "host") if fast else ("-accel", "tcg", "-cpu", "max")),
-        *("-serial", "stdio"),
-        *("-kernel", str(kernel.image), "-initrd", str(results / "initramfs"), "-append", append),
-        *_export("root", Path("/"), "on"),
-        *_export("results", results.resolve(), "off"),
-    ]
-
-
-def _export(tag: str, path: Path, readonly: str) -> list[str]:
-    quoted = str(path).replace(",", ",,")
-    fsdev = f"local,id={tag},path={quoted},security_model=none,readonly={readonly},multidevs=remap"
-    return ["-fsdev", fsdev, "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]

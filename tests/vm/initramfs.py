@@ -1,4 +1,4 @@
-"""The first file system of a guest: it puts this machine's root, below an overlay, in its own place.
+"""The first file system of a guest: it puts the root it is given, below an overlay, in its own place.
 
 The guest may write anywhere, and nothing of it reaches the machine. There is no udev: emulated, loading the
 drivers of devices that nobody uses takes longer than all else together (in 5.10, 74 of 88 s).
@@ -26,22 +26,32 @@ for module in /modules/*; do /bin/busybox insmod "$module"; done
 for folder in proc sys dev run tmp; do /bin/busybox mkdir -p /root/$folder; done
 /bin/busybox mount -t devtmpfs devtmpfs /root/dev
 /bin/busybox mount -t tmpfs tmpfs /root/run
-/bin/busybox mkdir /root/run/results
+/bin/busybox mkdir /root/run/results /root/run/kernel
 /bin/busybox mount -t 9p -o {_9P} results /root/run/results
+/bin/busybox mount -t 9p -o ro,cache=loose,{_9P} kernel /root/run/kernel
+@CHECKOUT@
 /bin/busybox umount /proc
 exec /bin/busybox switch_root /root /bin/sh /run/results/init
 """
+# Where the root isn't this machine's.
+_CHECKOUT = f"""/bin/busybox mkdir -p "/root@PATH@"
+/bin/busybox mount -t 9p -o ro,cache=loose,{_9P} checkout "/root@PATH@"
+"""
 
 
-def make(root: Path, release: str, busybox: Path = Path("/bin/busybox")) -> bytes:
+def make(
+    root: Path, release: str, busybox: Path = Path("/bin/busybox"), checkout: Path | None = None
+) -> bytes:
     """Return a cpio archive (newc) with busybox, the modules of a kernel that it takes, and the script above.
 
-    root: holds lib/modules/RELEASE. OSError or CalledProcessError when something isn't there.
+    root: holds lib/modules/RELEASE. busybox: of the guest's architecture. checkout: mounted in its place,
+    from the share of that name. OSError or CalledProcessError when something isn't there.
     """
+    mount = _CHECKOUT.replace("@PATH@", str(checkout)) if checkout else ""
     files = {
         **dict.fromkeys(("bin", "dev", "lower", "modules", "proc", "root", "upper")),
         "bin/busybox": busybox.read_bytes(),
-        "init": _INIT.encode(),
+        "init": _INIT.replace("@CHECKOUT@", mount).encode(),
     }
     # Named so that the shell's order is the order in which they need each other.
     files |= {f"modules/{n:02}.ko": text for n, text in enumerate(_modules(root, release))}

@@ -1,8 +1,4 @@
-"""Debian's kernels for the matrix: which version a suite has now, fetched by apt into a cache, ready to boot.
-
-Nothing is installed: apt gets a configuration and lists of its own in the cache, takes the mirror from the
-machine's own sources, and checks what it fetches against Debian's keyring.
-"""
+"""Debian's kernels for the matrix: which version a suite has now, fetched into a cache, ready to boot."""
 
 from __future__ import annotations
 
@@ -30,6 +26,8 @@ class Kernel:
     name: str
     suites: tuple[str, ...]
     minutes: int
+    architecture: str
+    tests: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,7 @@ class Installed:
 
     release: str
     root: Path
+    architecture: str
 
     @property
     def image(self) -> Path:
@@ -45,11 +44,21 @@ class Installed:
         return self.root / "boot" / "vmlinuz"
 
 
-def matrix() -> list[Kernel]:
-    """Return the rows of kernels.toml in their order."""
+def matrix(architecture: str = "amd64") -> list[Kernel]:
+    """Return the rows of kernels.toml of an architecture, in their order."""
     with (Path(__file__).parent / "kernels.toml").open("rb") as file:
         rows = tomllib.load(file)["kernel"]
-    return [Kernel(row["name"], tuple(row["suites"]), row["minutes"]) for row in rows]
+    kernels = [
+        Kernel(
+            row["name"],
+            tuple(row["suites"]),
+            row["minutes"],
+            row.get("architecture", "amd64"),
+            tuple(row.get("tests", ["tests/host"])),
+        )
+        for row in rows
+    ]
+    return [kernel for kernel in kernels if kernel.architecture == architecture]
 
 
 def fetch(kernel: Kernel) -> Installed:
@@ -65,7 +74,7 @@ def fetch(kernel: Kernel) -> Installed:
 
 
 def _fetch(kernel: Kernel, home: Path) -> Installed:
-    cached = _cached(home)
+    cached = _cached(kernel, home)
     if cached and time.time() - (home / "current").stat().st_mtime < _FRESH_SECONDS:
         return cached
     try:
@@ -81,15 +90,16 @@ def _fetch(kernel: Kernel, home: Path) -> Installed:
     for old in home.glob("*/boot"):
         if old.parent.name != release:
             shutil.rmtree(old.parent)
-    return Installed(release, home / release)
+    return Installed(release, home / release, kernel.architecture)
 
 
-def _cached(home: Path) -> Installed | None:
+def _cached(kernel: Kernel, home: Path) -> Installed | None:
     try:
         release = (home / "current").read_text()
     except FileNotFoundError:
         return None
-    return Installed(release, home / release) if (home / release).is_dir() else None
+    there = (home / release).is_dir()
+    return Installed(release, home / release, kernel.architecture) if there else None
 
 
 def _ask(kernel: Kernel, home: Path) -> tuple[Apt, str]:
@@ -97,9 +107,9 @@ def _ask(kernel: Kernel, home: Path) -> tuple[Apt, str]:
     why = []
     for suite in kernel.suites:
         try:
-            apt = Apt(suite, home, "amd64")
+            apt = Apt(suite, home, kernel.architecture)
             apt.update()
-            for package in apt.depends("linux-image-amd64"):
+            for package in apt.depends(f"linux-image-{kernel.architecture}"):
                 if package.startswith("linux-image-"):
                     return apt, package.removeprefix("linux-image-")
             why.append(f"{suite} has no kernel")

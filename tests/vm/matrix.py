@@ -24,6 +24,7 @@ from typing import IO
 import guest
 from kernels import FetchError, Kernel, fetch, matrix
 from results import Report, read_expected, read_report, skip_surprises, skipped_everywhere, write_expected
+from userland import SITE, userland
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _BUILD = _CHECKOUT / "build"
@@ -48,9 +49,11 @@ class Outcome:
 
 def main() -> int:
     """Run the kernels asked for, or all. Exit code 1 when something failed, 2 for an unknown kernel."""
-    known = {kernel.name: kernel for kernel in matrix()}
+    known = {kernel.name: kernel for kernel in (*matrix(), *matrix("arm64"))}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("kernels", nargs="*", metavar="KERNEL", help=f"of {', '.join(known)}; without: all")
+    parser.add_argument(
+        "kernels", nargs="*", metavar="KERNEL", help=f"of {', '.join(known)}; without: all of amd64"
+    )
     parser.add_argument("-k", dest="expression", default="", help="pytest's, to run some of the tests")
     parser.add_argument(
         "--update-skips", action="store_true", help="write down the skips as the expected ones"
@@ -59,12 +62,12 @@ def main() -> int:
     if unknown := [name for name in options.kernels if name not in known]:
         print(f"error: no kernel {', '.join(unknown)} in kernels.toml: {', '.join(known)}", file=sys.stderr)
         return 2
-    chosen = [known[name] for name in options.kernels] or list(known.values())
+    chosen = [known[name] for name in options.kernels] or matrix()
     _BUILD.mkdir(exist_ok=True)
     with (_BUILD / "vm.lock").open("w") as lock:
         _wait_for(lock)
         outcomes = _run_all(chosen, options.expression, update=options.update_skips)
-    everywhere = _skipped_everywhere(outcomes) if len(chosen) == len(known) and not options.expression else []
+    everywhere = _skipped_everywhere(outcomes) if chosen == matrix() and not options.expression else []
     for name in everywhere:
         print(f"  FAIL    {name} is skipped on every kernel: nobody runs it", flush=True)
     passed = sum(len(outcome.report.passed) for outcome in outcomes)
@@ -105,15 +108,17 @@ def _copy_sources() -> dict[Path, Path]:
 
 def _run(kernel: Kernel, copies: dict[Path, Path], expression: str, *, update: bool) -> Outcome:
     results = _BUILD / "vm" / kernel.name
+    native = kernel.architecture == "amd64"
     try:
         installed = fetch(kernel)
+        root = Path("/") if native else userland(kernel.architecture)
     except FetchError as error:
         _say(kernel, f"can't be fetched: {error}")
         return Outcome(Report(), str(error), [])
     _say(kernel, f"Linux {installed.release}")
     command = [
         *(
-            sys.executable,
+            sys.executable if native else "python3",
             "-m",
             "pytest",
             "-v",
@@ -125,11 +130,12 @@ def _run(kernel: Kernel, copies: dict[Path, Path], expression: str, *, update: b
         ),
         # Neither could write down what it remembers.
         *("-p", "no:cacheprovider", "-p", "no:hypothesispytest"),
-        *("--timeout", str(_TEST_SECONDS), "--junit-xml", "/run/results/junit.xml", "tests/host"),
+        *("--timeout", str(_TEST_SECONDS), "--junit-xml", "/run/results/junit.xml", *kernel.tests),
         *(("-k", expression) if expression else ()),
     ]
-    script = f"exec {shlex.join(command)}"
-    run = guest.run(installed, script, results, copies=copies, minutes=kernel.minutes)
+    path = "" if native else f"export PYTHONPATH=src:{SITE}; "
+    script = f"{path}exec {shlex.join(command)}"
+    run = guest.run(installed, script, results, copies=copies, minutes=kernel.minutes, root=root)
     outcome = _judge(kernel, run, results / "junit.xml", whole=not expression, update=update)
     report = outcome.report
     _say(
@@ -142,7 +148,7 @@ def _run(kernel: Kernel, copies: dict[Path, Path], expression: str, *, update: b
 
 def _is_end(kernel: Kernel) -> bool:
     """Say whether it is the oldest or the newest of the matrix."""
-    known = [row.name for row in matrix()]
+    known = [row.name for row in matrix(kernel.architecture)]
     return kernel.name in (known[0], known[-1])
 
 
