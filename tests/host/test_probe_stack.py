@@ -14,11 +14,13 @@ import pytest
 
 from fyke.capture.filters import FilterOptions
 from fyke.capture.loss import closing_batch
+from fyke.capture.plan import Plan, make_plan
 from fyke.capture.session import Session
+from fyke.cli.collect_options import collect_options
 from fyke.cli.found_profile import save_found
 from fyke.cli.profiled import parse_profiled
 from fyke.collectors.api import SKB
-from fyke.kernel.machine import kernel_clock_ns
+from fyke.kernel.machine import kernel_clock_ns, online_cpus, possible_cpus
 from live.recording import RX, Row, ipv4, kernel, kernel_without, plan, record
 from live.sources import bpf_objects
 from live.topology import TwoNs, two_ns
@@ -138,11 +140,7 @@ def _takes_packets(name: str) -> bool:
     return SKB in params[:6] and kernel().has_function(name)
 
 
-def _as_saved(name: str) -> object:
-    from fyke.capture.plan import make_plan
-    from fyke.cli.collect_options import collect_options
-    from fyke.kernel.machine import online_cpus, possible_cpus
-
+def _as_saved(name: str) -> Plan:
     options = collect_options(parse_profiled("collect", [], [name], []))
     return make_plan(options, kernel(), max(possible_cpus()) + 1, online_cpus())
 
