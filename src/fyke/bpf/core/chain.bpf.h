@@ -141,8 +141,7 @@ static __always_inline struct tracked *track(struct context *c)
 	struct tracked *t;
 
 	/* Where packets are only forgotten there is no need to know which. */
-	if (!tracking_on || !c->skb ||
-	    !(wants_packets(c) || c->probe->flags & PROBE_EXPAND || only_looks(c)))
+	if (!tracking_on || !c->skb || !(wants_packets(c) || c->probe->flags & PROBE_EXPAND || only_looks(c)))
 		return NULL;
 	t = find_tracked(c);
 	if (t)
