@@ -24,7 +24,8 @@ MEASUREMENTS = {
         "recordings",
         "what is done with files, in events per CPU second; memory, first page, size",
     ),
-    "start": ("start_stop", "seconds to ready, and to stop"),
+    "start": ("start_stop", "seconds to ready, and to stop; the generic profile; 1,500 functions"),
+    "mechanisms": ("mechanisms", "what a kprobe, kprobe.multi or fentry costs the traffic"),
     "filters": ("filters", "packet filters: verdicts against libpcap, speed of the evaluation"),
 }
 _ANYONE = {"recordings"}  # loads nothing into the kernel, and sends nothing

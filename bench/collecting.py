@@ -129,13 +129,14 @@ def watch(process: subprocess.Popen[bytes], limit_seconds: float) -> tuple[resou
 
 @contextmanager
 def collecting(
-    folder: Path, *options: str, tracepoints: tuple[str, ...] = TRACEPOINTS
+    folder: Path, *options: str, tracepoints: tuple[str, ...] = TRACEPOINTS, profile: str = ""
 ) -> Iterator[Collecting]:
     """Have `fyke collect` running with these options, at the two tracepoints, into FOLDER/events.arrow."""
     out, ready, log = folder / "events.arrow", folder / "ready", folder / "log"
     ready.unlink(missing_ok=True)
     probes = [word for name in tracepoints for word in ("-p", f"tp:{name}")]
-    command = [*FYKE, "collect", "-o", str(out), "--ready-file", str(ready), *probes, *options]
+    general = ("-p", profile) if profile else ()
+    command = [*FYKE, *general, "collect", "-o", str(out), "--ready-file", str(ready), *probes, *options]
     with open(log, "wb") as stream:
         started = time.monotonic()
         process = subprocess.Popen(

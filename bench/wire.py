@@ -85,7 +85,7 @@ def conntrack(space: str) -> Iterator[None]:
 def wire() -> Iterator[Wire]:
     """Make a Wire. Datagrams to b go to a socket that nobody reads: the kernel drops what is too much."""
     with ExitStack() as stack:
-        flood = stack.enter_context(_flood_program())
+        flood = stack.enter_context(compiled("flood"))
         a, b = (stack.enter_context(_namespace(side)) for side in "ab")
         run(*("ip", "link", "add", "va", "netns", a, "type", "veth", "peer", "name", "vb", "netns", b))
         for space, device, address in ((a, "va", A4), (b, "vb", B4)):
@@ -151,11 +151,12 @@ def _link(namespace: str, device: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _flood_program() -> Iterator[str]:
+def compiled(name: str) -> Iterator[str]:
+    """Compile NAME.c of this folder; yields the program's path."""
     compiler = shutil.which("clang") or shutil.which("cc")
     if compiler is None:
-        raise RuntimeError("the flood is written in C: install clang, which fyke is built with anyway")
+        raise RuntimeError(f"{name} is written in C: install clang, which fyke is built with anyway")
     with tempfile.TemporaryDirectory(prefix="fyke-bench-") as folder:
-        program = f"{folder}/flood"
-        run(compiler, "-O2", "-Wall", "-Werror", "-o", program, str(_HERE / "flood.c"))
+        program = f"{folder}/{name}"
+        run(compiler, "-O2", "-Wall", "-Werror", "-o", program, str(_HERE / f"{name}.c"))
         yield program

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-NAMES = ("kernel", "netfilter", "throughput", "stages", "file", "text", "recordings", "start", "filters")
+NAMES = (
+    *("kernel", "netfilter", "throughput", "stages", "file", "text", "recordings", "start", "mechanisms"),
+    "filters",
+)
 
 pytestmark = pytest.mark.host_only
 

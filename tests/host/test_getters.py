@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fyke.capture.getters import GETTERS, steps
-from live.recording import Recording, kernel, record
-from live.topology import two_ns
-from live.traffic import tcp_transfer
+from live.recording import Recording, kernel, record, udp_payload
+from live.sockets import know_each_other
+from live.topology import nft, two_ns
+from live.traffic import tcp_refused, tcp_transfer, udp_send
 
 STATE, NEIGH, QDISC = "sock:inet_sock_set_state", "neigh:neigh_update", "qdisc:qdisc_destroy"
 """A socket, a neighbour, and a queue that knows its device by way of the device's queue."""
@@ -32,6 +35,25 @@ def test_structures_lead_to_their_device_and_sockets_to_their_namespace() -> Non
     assert devices(done, QDISC) == {a}
     assert b in devices(done, NEIGH) <= {a, b}
     assert not done.gaps
+
+
+@pytest.mark.ends_only
+@pytest.mark.needs("kprobe")
+def test_functions_without_a_device_of_the_packets_know_it_by_their_hook() -> None:
+    """What is sent has no device at LOCAL_OUT; the function of a socket knows its namespace."""
+    rules = "table ip t { chain o { type filter hook output priority 0; udp dport 9999 accept; }; }"
+    with two_ns() as pair, nft(pair.a.ns, rules):
+        know_each_other(pair.a, pair.b)
+
+        def traffic() -> None:
+            udp_send(pair.a, pair.b.v4, b"by hook")
+            tcp_refused(pair.a, pair.b.v4)
+
+        done = record(traffic, collectors=("skb", "dev", "ns"), probes=("k:nf_hook_slow", "k:tcp_v4_connect"))
+        (hook,) = [row for row in done.at("nf_hook_slow") if udp_payload(row) == b"by hook"]
+        assert (hook["dev"]["name"], hook["dev"]["ifindex"]) == (pair.a.dev, pair.a.ifindex)
+        (connect,) = done.at("tcp_v4_connect")
+        assert (connect["netns"]["inum"], connect["packet"]) == (pair.a.ns.inode, None)
 
 
 def test_every_way_to_what_all_kernels_have_is_there() -> None:

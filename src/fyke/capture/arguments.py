@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fyke.capture.mechanisms import MECHANISMS
+from fyke.capture.mechanisms import IN_REGISTERS, MECHANISMS
 from fyke.collectors.api import NET, NET_DEVICE, SKB
 
 # kind (a `<kind>_at` member of struct probe in core/probe.bpf.h) -> types that fill it, as BTF spells them
@@ -28,8 +28,6 @@ _REGISTERS = {
     "x86_64": (112, 104, 96, 88, 72, 64),  # di si dx cx r8 r9
     "aarch64": (0, 8, 16, 24, 32, 40, 48, 56),  # x0 to x7
 }
-# How many arguments of a function are in registers on every machine; the others are on the stack.
-IN_REGISTERS = 6
 
 
 def readable_params(params: list[str], mechanism: str) -> list[str]:

@@ -45,7 +45,7 @@ def plan_adding(probes: ProbeSet, max_probes: int, *, tracking: bool) -> str:
     if not (kernel.features.has("kprobe") or kernel.features.has("fentry")):
         why = kernel.features["kprobe"].why
         raise Unsupported(f"--probe-stack can't probe functions: no kprobes here, {why}", "leave it out")
-    mechanism = mechanisms.of_function(kernel, _spec(""))
+    mechanism = mechanisms.of_function(kernel, _spec(""))[0]
     probes.notes.append(
         f"--probe-stack: functions on the way of packets that match are probed, too, by {mechanism}, up to "
         f"{max_probes} probes in all"

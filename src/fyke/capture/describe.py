@@ -28,6 +28,7 @@ def plan_facts(plan: Plan, layout: RecordLayout) -> dict[str, Any]:
             }
             for p in plan.probes
         ],
+        "choices": dict(plan.choices),
         "adds": {"mechanism": plan.adds, "max_probes": plan.max_probes} if plan.adds else None,
         "filters": _filters(plan.filters),
         "record": {
@@ -66,6 +67,8 @@ def plan_text(facts: dict[str, Any]) -> str:
         flags = f" [{', '.join(f.lower() for f in probe['flags'])}]" if probe["flags"] else ""
         why = ", ".join(probe["asked"]) or "for skb-tracking"
         lines.append(f"  {probe['mechanism']} {probe['symbol']}{flags} ({why}): {takes}")
+    for mechanism, why in facts["choices"].items():
+        lines.append(f"functions without a type: {mechanism}: {why}")
     if adds := facts["adds"]:
         lines.append(
             f"adds: functions on the way of packets that match, by {adds['mechanism']}, as they are found, "

@@ -37,7 +37,7 @@ PROGRAMS = (
     *(name for how in MECHANISMS.values() for name in (how.program, how.entry, how.connections) if name),
     *(f"exit_{name}" for name in EXITS),
 )
-_PROBE_ID_MARK, _COLLECT_MARK = 0x5CA1AB1E, 0x0C011EC7  # in core/probe.bpf.h
+_PROBE_ID_MARK, _COLLECT_MARK, _SECTIONS_MARK = 0x5CA1AB1E, 0x0C011EC7, 0x5FFFFFFF  # in core/probe.bpf.h
 _NAMING = {"nft"}  # sections with numbers of names
 
 
@@ -200,7 +200,8 @@ class Loaded:
         fd, symbol = program.fd, None
         if not self.cookie[probe.mechanism]:
             collects = bool(probe.sections) or CONNECTS.flag in probe.flags
-            code = _with_marks(program.instructions(), number, collects=collects)
+            sections = sum(1 << self.layout.bits[section] for section in probe.sections)
+            code = _with_marks(program.instructions(), number, collects=collects, sections=sections)
             fd, symbol = self._own(program.load_copy(code, *self._target(number))), probe.symbol
         if count:
             self.programs.setdefault(fd, (probe.mechanism, symbol))
@@ -252,10 +253,11 @@ def _raise_limits() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _with_marks(instructions: bytes, number: int, *, collects: bool) -> bytes:
+def _with_marks(instructions: bytes, number: int, *, collects: bool, sections: int) -> bytes:
     """Replace the constants that are marked (`mov r, imm`: opcodes 0xb4, 0xb7)."""
     code = bytearray(instructions)
-    for marked, value in ((_PROBE_ID_MARK, number), (_COLLECT_MARK, collects)):
+    marks = ((_PROBE_ID_MARK, number), (_COLLECT_MARK, collects), (_SECTIONS_MARK, sections))
+    for marked, value in marks:
         mark = struct.pack("=I", marked)
         at = code.find(mark)
         while at >= 0:

@@ -8,6 +8,9 @@ from fyke.capture.kernel import Kernel
 from fyke.capture.probe_spec import ProbeSpec
 from fyke.errors import Unsupported
 
+# How many arguments of a function are in registers on every machine; the others are on the stack.
+IN_REGISTERS = 6
+
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
@@ -54,21 +57,34 @@ ENTRIES = tuple(
 )
 
 
-def of_function(kernel: Kernel, spec: ProbeSpec) -> str:
-    """Return the mechanism for the functions of a spec. Raises Unsupported where the kernel lacks it.
+def of_function(kernel: Kernel, spec: ProbeSpec) -> tuple[str, ...]:
+    """Return the mechanisms for the functions of a spec: the first that reads what is wanted is taken.
 
-    Without a type it is kprobes where there are any: a trampoline needs a program for each function, and a
-    program costs the verifier more than all else that starting costs.
+    Only without a type is there more than one. Raises Unsupported where the kernel has none.
+
+    Without a type it is kprobes where there are any.
     """
     if spec.type in ("fentry", "fexit"):
         _check(kernel, spec, "fentry", f" by {spec.type}:", _OTHER[spec.type])
-        return spec.type
-    if spec.type == "func" and not kernel.features.has("kprobe") and kernel.features.has("fentry"):
-        return "fentry"
+        return (spec.type,)
+    fentry = ("fentry",) if spec.type == "func" and kernel.features.has("fentry") else ()
+    if fentry and not kernel.features.has("kprobe"):
+        return fentry
     _check(kernel, spec, "kprobe", ": no kprobes here,", "use tracepoints: -p tp:SUBSYSTEM:NAME")
     if spec.type == "kretprobe":
-        return "kretprobe_multi" if kernel.features.has("kprobe_multi") else "kretprobe"
-    return kprobe(kernel)
+        return ("kretprobe_multi" if kernel.features.has("kprobe_multi") else "kretprobe",)
+    return (kprobe(kernel), *fentry)
+
+
+def why(kernel: Kernel, mechanism: str) -> str:
+    """Return why functions without a type are probed by a mechanism, a clause."""
+    if mechanism == "kprobe_multi":
+        return "one program and one link serve all functions"
+    if mechanism == "kprobe":
+        return f"there is no kprobe.multi, {kernel.features['kprobe_multi'].why}"
+    if kernel.features.has("kprobe"):
+        return f"kprobes read only the first {IN_REGISTERS} arguments"
+    return f"no kprobes here, {kernel.features['kprobe'].why}"
 
 
 _OTHER = {

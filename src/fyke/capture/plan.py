@@ -6,7 +6,7 @@ Needs no root; `fyke collect --dry-run` prints it.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fyke.capture.arguments import ARGUMENTS
@@ -58,6 +58,7 @@ class Options:
 class Plan:
     """Everything that will be loaded and attached.
 
+    choices: mechanism that functions without a type were given -> why.
     probes: of a running collection (`Session.plan`) they grow; a probe's place is its number, and stays.
     adds: the mechanism of probes that are added while it runs, until there are `max_probes`; empty: none are.
     stack: whether each event shows its stack.
@@ -76,6 +77,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     nft_verdicts: tuple[str, ...] = DEFAULT_VERDICTS
     connections: Connections = field(default_factory=Connections)
+    choices: Mapping[str, str] = field(default_factory=dict)
     adds: str = ""
     max_probes: int = DEFAULT_MAX_PROBES
     stack: bool = False
@@ -137,7 +139,8 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     if not named and (set(options.collectors) == {"auto"} or not (own or options.ct_events)):
         usual = SEEDS if options.probe_stack else DEFAULT_PROBES
         named = [(parse_probe(text), "default") for text in usual]
-    for spec, asked in named:
+    # Where a function is probed by fentry, a probe without a type joins it.
+    for spec, asked in sorted(named, key=lambda one: one[0].type != "fentry"):
         probes.add(spec, asked)
     for spec, collector in own:
         probes.add(spec, collector.name, collector)
@@ -179,6 +182,7 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
         ),
         options.nft_verdicts,
         connections,
+        probes.choices,
         adds,
         options.max_probes,
         options.stack,

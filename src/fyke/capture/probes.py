@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import platform
+from collections import Counter
 from dataclasses import replace
 
 from fyke.capture import mechanisms
-from fyke.capture.arguments import IN_REGISTERS, readable_params, root_slots
+from fyke.capture.arguments import readable_params, root_slots
 from fyke.capture.kernel import Kernel
-from fyke.capture.mechanisms import MECHANISMS
+from fyke.capture.mechanisms import IN_REGISTERS, MECHANISMS
 from fyke.capture.planned import PlannedProbe
 from fyke.capture.probe_spec import USER_TYPES, ProbeSpec
 from fyke.capture.reach import Reaches
@@ -19,6 +21,8 @@ from fyke.collectors.ct.events import CONNECTS, CREATED, CT_EVENT, DESTROYED, Co
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import Unsupported, UsageError
 from fyke.kernel.btf import Param
+
+log = logging.getLogger(__name__)
 
 
 class ProbeSet:
@@ -41,6 +45,7 @@ class ProbeSet:
         self.sections = frozenset(sections) - {CT_EVENT.name}  # of no packet
         self.by_place: dict[tuple[object, ...], PlannedProbe] = {}
         self.notes: list[str] = []
+        self.choices: dict[str, str] = {}  # mechanism of functions without a type -> why it was taken
 
     def add(self, spec: ProbeSpec, asked: str, own: Collector | None = None) -> None:
         """Add what a spec names; refuse it by name when there is nothing to take.
@@ -54,22 +59,42 @@ class ProbeSet:
                 self.merge(probe)
             return
         is_tracepoint = spec.type == "raw_tracepoint"
-        mechanism = spec.type if is_tracepoint else mechanisms.of_function(self.kernel, spec)
-        if mechanism == "fentry" and spec.type == "func":
-            self.notes.append(f"{spec.text} is probed by fentry: no kprobes here, {self._why_no('kprobe')}")
+        ways = (spec.type,) if is_tracepoint else mechanisms.of_function(self.kernel, spec)
         match = self.kernel.match_tracepoints if is_tracepoint else self.kernel.match_functions
         targets = match(spec.target)
         if not targets:
             raise self._missing(spec)
-        useless = 0
+        taken: Counter[str] = Counter()
         for target in targets:
-            useless += not self._add_one(spec, asked, target, mechanism, own)
+            for way in self._order(ways, target):
+                if self._add_one(spec, asked, target, way, own):
+                    taken[way] += 1
+                    break
+        useless = len(targets) - taken.total()
         if useless == len(targets):
-            self._refuse(spec, targets, mechanism)
+            self._refuse(spec, targets, ways[0])
         if useless:
             self.notes.append(
                 f"{spec.text}: {useless} of {len(targets)} matches left out, no collector takes data there"
             )
+
+        if spec.type == "func":
+            self._explain(spec, taken)
+
+    def _explain(self, spec: ProbeSpec, taken: Counter[str]) -> None:
+        """Keep why functions without a type got their mechanisms, and say so of what isn't usual."""
+        for way, count in taken.items():
+            why = self.choices[way] = mechanisms.why(self.kernel, way)
+            log.debug("%s: %d by %s: %s", spec.text, count, way, why)
+            if way == "fentry":
+                which = (
+                    f"{spec.text} is" if count == taken.total() else f"{count} functions of {spec.text} are"
+                )
+                self.notes.append(f"{which} probed by fentry: {why}")
+
+    def _order(self, ways: tuple[str, ...], target: str) -> list[str]:
+        """Return mechanisms with one in front that is there already: two would tell everything twice."""
+        return sorted(ways, key=lambda way: (target, way, MECHANISMS[way].program) not in self.by_place)
 
     def _missing(self, spec: ProbeSpec) -> UsageError:
         if spec.is_pattern:
@@ -96,9 +121,6 @@ class ProbeSet:
             f"no enabled collector ({names}) can take anything from {what}: {reason}",
             "a probe needs an argument such as struct sk_buff * or struct net_device *",
         )
-
-    def _why_no(self, feature: str) -> str:
-        return self.kernel.features[feature].why
 
     def params_of(self, probe: PlannedProbe) -> list[str]:
         """Return the types of what can be read of a planned probe's arguments."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from fyke.capture import attach
 from fyke.capture.attach import Attached
 from fyke.capture.planned import PlannedProbe
 from fyke.errors import RunError
@@ -267,6 +269,24 @@ def test_a_signal_while_probes_are_attached_leaves_nothing(kernel: MadeKernel) -
     with pytest.raises(KeyboardInterrupt):
         attached(*(planned(f"f{n}", "kprobe") for n in range(3)), progress=interrupted)
     assert len(kernel.given) == 2
+
+
+def test_many_links_are_closed_several_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as there are closers must be waiting before any of them is let go on."""
+    made = MadeKernel()
+    closed: list[int] = []
+    together = threading.Barrier(attach._CLOSERS, timeout=10)
+
+    def close(fd: int) -> None:
+        if fd >= 1000 + 64 - attach._CLOSERS:  # the newest come first
+            together.wait()
+        closed.append(fd)
+
+    monkeypatch.setattr(attach, "perf", made)
+    monkeypatch.setattr(attach, "os", SimpleNamespace(close=close))
+    attached(*(planned(f"f{n}", "kprobe") for n in range(32)))
+    assert sorted(closed) == made.given
+    assert len(made.given) == 64
 
 
 def test_an_added_probe_that_is_refused_is_missing(kernel: MadeKernel) -> None:

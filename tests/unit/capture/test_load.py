@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,10 +41,11 @@ class MadeObject:
     def __init__(self) -> None:
         self.fds: dict[str, int] = {}
         self.copies: list[tuple[bytes, int, int]] = []
+        self.code = b""
 
     def program(self, name: str) -> Any:
         fd = self.fds.setdefault(name, 10 + len(self.fds))
-        return SimpleNamespace(fd=fd, load_copy=self._load_copy, instructions=lambda: b"")
+        return SimpleNamespace(fd=fd, load_copy=self._load_copy, instructions=lambda: self.code)
 
     def _load_copy(self, instructions: bytes, btf_id: int, btf_fd: int) -> int:
         self.copies.append((instructions, btf_id, btf_fd))
@@ -134,6 +136,25 @@ def test_a_trampoline_has_a_program_for_its_function(btf: Btf) -> None:
         found[2]: ("kprobe_multi", None),
     }
     assert told(made, made.plan.probes[1])["skb_at"] == 16
+
+
+def test_a_copy_knows_its_number_and_what_is_collected_there(btf: Btf) -> None:
+    made = loaded(planned(collectors=("skb", "dev", "ns"), probes=("fe:ip_rcv", "fe:dev_open")), btf)
+    mov, add, marks = 0xB7, 0x07, (0x5CA1AB1E, 0x0C011EC7, 0x5FFFFFFF)
+    made._object.code = b"".join(struct.pack("=BBhI", op, 0, 0, mark) for op in (mov, add) for mark in marks)
+    for number in range(2):
+        made.program_fd(number)
+    for number, (copy, *_) in enumerate(made._object.copies):
+        values = [imm for *_, imm in struct.iter_unpack("=BBhI", copy)]
+        sections = sum(1 << made.layout.bits[section] for section in made.plan.probes[number].sections)
+        assert values == [number, 1, sections, *marks]
+    assert made.plan.probes[0].sections > made.plan.probes[1].sections
+
+
+def test_every_section_is_in_the_mark_of_all_of_them(btf: Btf) -> None:
+    """A program that many probes share collects by their configuration alone."""
+    bits = [bit for bit, name in btf.enum("section_id").items() if name != "SECTIONS"]
+    assert all(0x5FFFFFFF >> bit & 1 for bit in bits)
 
 
 def test_a_return_is_told_which_bits_are_the_values(btf: Btf) -> None:

@@ -246,7 +246,7 @@ def test_only_arguments_in_registers_count_for_functions() -> None:
     # What its seventh argument would give is not promised.
     assert there["dev_and_six_then_skb"].arguments == {"dev": 0}
     assert there["dev_and_six_then_skb"].sections == {"netns", "dev"}
-    error = refused(probes=("six_then_skb",))
+    error = refused(made_kernel(("kprobe",)), probes=("six_then_skb",))
     assert error.message.endswith(
         "from six_then_skb: its arguments are (int, int, int, int, int, int, struct sk_buff *), of which "
         "only the first 6 can be read"
@@ -332,6 +332,29 @@ def test_a_function_without_a_type_gets_what_works() -> None:
     plan = planned(made_kernel(("fentry",)), probes=("ip_rcv",), collectors=("skb",))
     assert [p.mechanism for p in plan.probes if p.asked] == ["fentry"]
     assert plan.notes == ("ip_rcv is probed by fentry: no kprobes here, this kernel doesn't have it",)
+
+
+def test_a_function_without_a_type_gets_what_reads_its_arguments() -> None:
+    plan = planned(probes=("ip_rcv", "*_skb", "k:five_then_skb"), collectors=("skb",))
+    assert {(p.symbol, p.mechanism) for p in plan.probes if "*_skb" in p.asked} == {
+        ("five_then_skb", "kprobe_multi"),
+        ("six_then_skb", "fentry"),
+        ("dev_and_six_then_skb", "fentry"),
+    }
+    why = "kprobes read only the first 6 arguments"
+    assert plan.notes == (f"2 functions of *_skb are probed by fentry: {why}",)
+    assert plan.choices == {"kprobe_multi": "one program and one link serve all functions", "fentry": why}
+    assert planned(made_kernel(("kprobe",)), probes=("ip_rcv",)).choices.keys() == {"kprobe"}
+    assert not planned(probes=("k:ip_rcv",)).choices
+
+
+@pytest.mark.parametrize("probes", [("fe:ip_rcv", "ip_rcv"), ("ip_rcv", "fe:ip_rcv")])
+def test_a_function_without_a_type_joins_the_probe_that_is_there(probes: tuple[str, ...]) -> None:
+    """Else everything would be told twice."""
+    plan = planned(probes=probes, collectors=("skb",))
+    assert [(p.symbol, p.mechanism, set(p.asked)) for p in plan.probes if p.asked] == [
+        ("ip_rcv", "fentry", {"fe:ip_rcv", "ip_rcv"})
+    ]
 
 
 def test_fentry_needs_no_kprobes() -> None:

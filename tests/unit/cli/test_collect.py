@@ -256,6 +256,7 @@ probes:
   fexit skb_gro_receive (for skb-tracking): skb_tracking
   fexit skb_gro_receive_list (for skb-tracking): skb_tracking
   fexit pskb_expand_head (for skb-tracking): nothing recorded
+functions without a type: kprobe_multi: one program and one link serve all functions
 record: 112 bytes: header at 0, skb_tracking at 48, dev at 88
 memory: 8.0 MiB in 2 ring(s), each with room for 34952 records; 8.0 MiB for tracking; 15.9 MiB for stacks
 note: tp:net:*: 1 of 3 matches left out, no collector takes data there
@@ -286,6 +287,7 @@ def test_the_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:
                 "flags": [],
             },
         ],
+        "choices": {"kprobe_multi": "one program and one link serve all functions"},
         "adds": None,
         "filters": {},
         "record": {

@@ -144,6 +144,22 @@ def test_functions_are_found_by_a_parameters_type_whatever_its_qualifiers(kernel
     assert kernel.btf.functions_taking("int") == ["skb_peek"]
     assert kernel.btf.functions_taking("struct sk_buff **") == []
     assert kernel.btf.functions_taking("struct missing *") == []
+    several = kernel.btf.functions_taking("int", "struct net_device *")
+    assert sorted(several) == ["dev_open", "ip_rcv", "skb_peek"]
+
+
+def test_a_tracepoints_arguments_have_the_names_of_the_function_that_calls_its_programs() -> None:
+    w = BtfWriter()
+    number, void = w.int("int"), w.pointer(0)
+    for name in ("named", "other"):
+        w.add("typedef", f"btf_trace_{name}", w.pointer(w.proto(0, ("", void), ("", number))))
+    w.func("__traceiter_named", w.proto(number, ("__data", void), ("budget", number)))
+    w.func("__traceiter_other", w.proto(number, ("__data", void), ("budget", void)))
+    btf = Btf.parse(w.blob())
+    for name, argument in (("named", "budget"), ("other", "")):
+        prototype = btf.tracepoint_prototype(name)
+        assert prototype
+        assert [(p.name, p.type) for p in prototype.params] == [(argument, "int")]
 
 
 def test_a_modules_btf_continues_the_kernels(kernel: Kernel) -> None:

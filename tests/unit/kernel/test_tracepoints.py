@@ -4,6 +4,7 @@ from fyke.kernel.tracepoints import (
     parse_available_events,
     parse_available_filter_functions,
     parse_kprobe_blacklist,
+    usual_subsystem,
 )
 
 
@@ -36,3 +37,16 @@ def test_names_of_the_kprobe_blacklist() -> None:
 
 def test_names_that_are_no_utf8_are_kept_apart() -> None:
     assert parse_available_events(b"net:\xff\n") == {"net:\\xff"}
+
+
+def test_subsystems_of_networking_are_known_by_the_longest_beginning() -> None:
+    names = (
+        "netif_rx",
+        "kfree_skb",
+        "inet_sock_set_state",
+        "fib_table_lookup",
+        "fib6_table_lookup",
+        "xdp_redirect",
+    )
+    assert [usual_subsystem(name) for name in names] == ["net", "skb", "sock", "fib", "fib6", "xdp"]
+    assert usual_subsystem("sched_switch") == "unknown"

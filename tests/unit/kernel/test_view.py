@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from btf_writer import BtfWriter
 
 from fyke.collectors.kernel_view import KernelView
 from fyke.errors import Unsupported
+from fyke.kernel.absent import module_exporting
 from fyke.kernel.btf import Btf
 from fyke.kernel.kallsyms import Kallsyms
 from fyke.kernel.view import LiveKernel, Sources
@@ -65,6 +68,7 @@ class World:
         events: frozenset[str] | None = EVENTS,
         functions: dict[str, str] | None = None,
         modules: Mapping[str, Btf] | None = None,
+        exported: Mapping[str, str] | None = None,
     ) -> LiveKernel:
         def given(value):  # type: ignore[no-untyped-def]
             def read():  # type: ignore[no-untyped-def]
@@ -82,6 +86,7 @@ class World:
                 events=given(events),
                 functions=given(functions),
                 blacklist=given(frozenset({"do_int3"})),
+                module_exporting=(exported or {}).get,
             )
         )
 
@@ -201,6 +206,41 @@ def test_why_a_function_cannot_be_probed(world: World, name: str, reason: str | 
 def test_why_a_tracepoint_cannot_be_probed(world: World, name: str, reason: str | None) -> None:
     found = world.kernel().why_no_tracepoint(name)
     assert found is None if reason is None else reason in (found or "")
+
+
+def test_why_a_function_of_a_module_cannot_be_probed(world: World) -> None:
+    kernel = world.kernel(exported={"ip_vs_new": "ip_vs"})
+    assert (
+        kernel.why_no_function("ip_vs_new")
+        == "ip_vs_new is a function of the module ip_vs, which isn't loaded (modprobe ip_vs)"
+    )
+    both = world.kernel(symbols=SYMBOLS + b"ffffffffc0300100 t ip_forward\t[nf_tables]\n")
+    assert (
+        both.why_no_function("ip_forward")
+        == "ip_forward is the name of 2 functions (in the kernel, nf_tables), which can't be told apart"
+    )
+
+
+def test_modules_list_what_they_offer(tmp_path: Path) -> None:
+    folder = tmp_path / platform.release()
+    folder.mkdir()
+    (folder / "modules.symbols").write_text("# comment\nalias symbol:ip_vs_new ip_vs\nalias symbol:ip_vs x\n")
+    assert module_exporting("ip_vs_new", tmp_path) == "ip_vs"
+    assert module_exporting("ip_vs", tmp_path) == "x"
+    assert module_exporting("ip_vs_", tmp_path) is None
+    with pytest.raises(FileNotFoundError):
+        module_exporting("ip_vs", tmp_path / "none")
+
+
+def test_all_tracepoints_are_listed_with_and_without_tracefs(world: World) -> None:
+    listed = ["net:netif_rx", "nft:nft_trace", "skb:kfree_skb"]
+    assert world.kernel().tracepoints() == listed
+    assert world.kernel(events=None).tracepoints() == [
+        "net:netif_rx",
+        "skb:kfree_skb",
+        "unknown:bare",
+        "unknown:nft_trace",
+    ]
 
 
 def test_near_names_can_be_probed(world: World) -> None:

@@ -29,9 +29,15 @@ struct {
 
 const volatile __u32 ring_bytes = 4096; /* of one ring */
 
+/* May the section be collected by this program, at any of its probes? */
+static __always_inline bool may_be_on(enum section_id id)
+{
+	return section_at[id] && own_sections() & 1U << id;
+}
+
 static __always_inline bool on(const struct context *c, enum section_id id)
 {
-	return section_at[id] && c->probe->sections & 1U << id;
+	return may_be_on(id) && c->probe->sections & 1U << id;
 }
 
 #define COLLECT(name, ...)                                                                                   \
@@ -47,11 +53,11 @@ static __always_inline __u32 collect(struct context *c, const struct tracked *t,
 
 	/* First, where the verifier knows least that may differ: it follows the long way through a chain or a connection
 	 * once for each state it comes with. */
-	if (section_at[SECTION_nft]) {
+	if (may_be_on(SECTION_nft)) {
 		COLLECT(nft);
 		view_skb_again(c); /* its names took its place */
 	}
-	if (section_at[SECTION_ct]) {
+	if (may_be_on(SECTION_ct)) {
 		struct nf_conn *parent = NULL;
 
 		COLLECT(ct, &parent);
