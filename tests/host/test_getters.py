@@ -50,8 +50,9 @@ def test_functions_without_a_device_of_the_packets_know_it_by_their_hook() -> No
             tcp_refused(pair.a, pair.b.v4)
 
         done = record(traffic, collectors=("skb", "dev", "ns"), probes=("k:nf_hook_slow", "k:tcp_v4_connect"))
-        (hook,) = [row for row in done.at("nf_hook_slow") if udp_payload(row) == b"by hook"]
-        assert (hook["dev"]["name"], hook["dev"]["ifindex"]) == (pair.a.dev, pair.a.ifindex)
+        hooks = [row for row in done.at("nf_hook_slow") if udp_payload(row) == b"by hook"]
+        there = [(row["dev"]["name"], row["dev"]["ifindex"], row["netns"]["inum"]) for row in hooks]
+        assert there[0] == (pair.a.dev, pair.a.ifindex, pair.a.ns.inode)
         (connect,) = done.at("tcp_v4_connect")
         assert (connect["netns"]["inum"], connect["packet"]) == (pair.a.ns.inode, None)
 
