@@ -25,6 +25,8 @@ from fyke.kernel.binaries.sdt import UsdtNote, read_notes
 from fyke.kernel.btf import Btf
 
 SECTIONS = ("userspace", "arguments")
+DEBUG = "/usr/lib/debug"
+Functions = dict[str, tuple[Symbol, ...]]
 MOST_ARGUMENTS = 12  # in core/user.bpf.h
 
 
@@ -103,16 +105,27 @@ def places(program: Program, spec: ProbeSpec, machine: str) -> Iterator[tuple[st
 def _functions(
     elf: ElfFile, program: Program, spec: ProbeSpec, _machine: str
 ) -> Iterator[tuple[str, UserPlace]]:
-    matching = _matching(spec.target, elf.functions)
+    functions = _named_functions(elf)
+    matching = _matching(spec.target, functions)
     there = [(f, at) for f in matching if not f.chosen and (at := _code_offset(elf, f.address)) is not None]
     # One that is an old version of a function that is chosen would be a probe that is never hit.
     if not there or ("*" not in spec.target and len(there) < len(matching)):
-        raise _no_function(elf, program, spec.target, matching)
+        raise _no_function(elf, functions, program, spec.target, matching)
     for function, offset in there:
         yield function.name, UserPlace(program.path, program.file, offset)
 
 
-def _matching(wanted: str, functions: dict[str, tuple[Symbol, ...]]) -> list[Symbol]:
+def _named_functions(elf: ElfFile) -> Functions:
+    """Return the functions of a program; of a stripped one also those that its debug information names."""
+    build_id = elf.build_id if elf.is_stripped else ""
+    try:
+        debug = ElfFile(f"{DEBUG}/.build-id/{build_id[:2]}/{build_id[2:]}.debug") if build_id else None
+        return debug.functions | elf.functions if debug and debug.build_id == build_id else elf.functions
+    except (OSError, BadBinary):
+        return elf.functions
+
+
+def _matching(wanted: str, functions: Functions) -> list[Symbol]:
     names = fnmatch.filter(functions, wanted.replace("[", "[[]")) if "*" in wanted else [wanted]
     return [function for name in names for function in functions.get(name, ())]
 
@@ -121,10 +134,12 @@ def _code_offset(elf: ElfFile, address: int) -> int | None:
     return elf.offset_of(address, executable=True)
 
 
-def _no_function(elf: ElfFile, program: Program, wanted: str, matching: Sequence[Symbol]) -> UsageError:
+def _no_function(
+    elf: ElfFile, functions: Functions, program: Program, wanted: str, matching: Sequence[Symbol]
+) -> UsageError:
     path = printable(program.path)
     if any(function.chosen for function in matching):
-        parts = [name for name in elf.functions if wanted in name and name != wanted]
+        parts = [name for name in functions if wanted in name and name != wanted]
         return UsageError(
             f"{wanted} of {path} isn't one function: a program chooses one of several when it starts",
             _near(wanted, parts) or "probe the one that is used on this machine",
@@ -135,7 +150,7 @@ def _no_function(elf: ElfFile, program: Program, wanted: str, matching: Sequence
         )
     what = "nothing matches" if "*" in wanted else "there is no function"
     why = ", which is stripped: only what others may call has a name" if elf.is_stripped else ""
-    return UsageError(f"{what} {printable(wanted)} in {path}{why}", _near(wanted, elf.functions))
+    return UsageError(f"{what} {printable(wanted)} in {path}{why}", _near(wanted, functions))
 
 
 def _near(wanted: str, names: Iterable[str]) -> str:

@@ -104,6 +104,24 @@ def test_mistakes(program: Program, target: str, kind: str, message: str, hint: 
     assert hint in error.hint
 
 
+def test_a_stripped_program_and_its_debug_information(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    build_id = bytes(range(20))
+    debug = tmp_path / ".build-id" / "00" / f"{build_id.hex()[2:]}.debug"
+    debug.parent.mkdir(parents=True)
+    stripped = Program(machine=MACHINE, stripped=True, build_id=build_id)
+    monkeypatch.setattr("fyke.capture.user_probes.DEBUG", str(tmp_path))
+    full = {"hidden": (CODE + 8, FUNCTION)}
+    debug.write_bytes(Program(functions=full, machine=MACHINE, build_id=build_id).image())
+    (found,) = _places(_plan(stripped, "hidden", tmp_path))
+    assert (found[0], found[1].offset) == ("hidden", CODE_AT + 8)
+    # Of another build.
+    debug.write_bytes(Program(functions=full, machine=MACHINE, build_id=bytes(20)).image())
+    error = refused(KERNEL, probes=(f"u:{tmp_path}/app:hidden",), collectors=("dev",))
+    assert "which is stripped" in error.message
+
+
 def test_no_such_program(tmp_path: Path) -> None:
     error = refused(KERNEL, probes=(f"u:{tmp_path}/nothing:main",))
     assert error.message == f"{tmp_path}/nothing can't be read: No such file or directory"

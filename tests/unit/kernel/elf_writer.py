@@ -21,6 +21,7 @@ class Program:
     machine: int = 62
     kind: int = 3
     stripped: bool = False
+    build_id: bytes = b""
 
     def image(self) -> bytes:
         """Return the file."""
@@ -39,6 +40,9 @@ class Program:
             (".strtab", 3, 0, strings, 0),
             (".note.stapsdt", 7, 0, self.notes, 0),
         ]
+        if self.build_id:
+            content = struct.pack("<III", 4, len(self.build_id), 3) + b"GNU\0" + self.build_id
+            parts.append((".note.gnu.build-id", 7, 0, content, 0))
         if self.base is not None:
             parts.append((".stapsdt.base", 1, self.base, b"\0", 0))
         names = b"\0".join([name.encode() for name, *_ in parts] + [b".shstrtab", b""])

@@ -130,6 +130,16 @@ class ElfFile:
         """Whether there are only the names that others may link to."""
         return not any(s.kind == _SYMTAB for s in self.sections)
 
+    @property
+    def build_id(self) -> str:
+        """What tells this build from others, and names the file of its debug information; empty: nothing."""
+        section = self.section(".note.gnu.build-id")
+        content = self.content(section) if section else b""
+        if content[8:16] != b"\x03\0\0\0GNU\0":
+            return ""
+        (size,) = struct.unpack_from("<I", content, 4)
+        return content[16 : 16 + size].hex()
+
     @cached_property
     def functions(self) -> dict[str, tuple[Symbol, ...]]:
         """The functions that it has, by name: several are static ones of different sources, or versions."""
