@@ -7,13 +7,14 @@ import os
 import platform
 import resource
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from importlib import resources
 
 import numpy as np
 import numpy.typing as npt
 
-from fyke.capture import libbpf
+from fyke.capture import libbpf, marks
 from fyke.capture.autoprobe import any_function
 from fyke.capture.filters import FilterCode, compile_filters
 from fyke.capture.kernel import Kernel
@@ -37,7 +38,6 @@ PROGRAMS = (
     *(name for how in MECHANISMS.values() for name in (how.program, how.entry, how.connections) if name),
     *(f"exit_{name}" for name in EXITS),
 )
-_PROBE_ID_MARK, _COLLECT_MARK, _SECTIONS_MARK = 0x5CA1AB1E, 0x0C011EC7, 0x5FFFFFFF  # in core/probe.bpf.h
 _NAMING = {"nft"}  # sections with numbers of names
 
 
@@ -104,7 +104,9 @@ class Loaded:
         with libbpf.collected_log() as log:
             try:
                 self._filters = plan_filter_code(plan, kernel)
-                self._object = libbpf.Object(fill_slots(object_image(), self._filters.slots))
+                image = marks.empty(object_image(), _templates(plan, self.cookie))
+                self._own_bytes = marks.own_bytes(image)
+                self._object = libbpf.Object(fill_slots(image, self._filters.slots))
             except OSError as e:
                 raise _load_error(e, log) from e
             try:
@@ -201,7 +203,9 @@ class Loaded:
         if not self.cookie[probe.mechanism]:
             collects = bool(probe.sections) or CONNECTS.flag in probe.flags
             sections = sum(1 << self.layout.bits[section] for section in probe.sections)
-            code = _with_marks(program.instructions(), number, collects=collects, sections=sections)
+            code = marks.replaced(
+                program.instructions(), self._own_bytes[name], number, collects=collects, sections=sections
+            )
             fd, symbol = self._own(program.load_copy(code, *self._target(number))), probe.symbol
         if count:
             self.programs.setdefault(fd, (probe.mechanism, symbol))
@@ -246,25 +250,18 @@ class Loaded:
         self._object.close()
 
 
+def _templates(plan: Plan, cookie: Mapping[str, bool]) -> set[str]:
+    """Return the programs of which each probe has a copy. cookie: mechanism -> whether probes share one."""
+    copied = [probe for probe in plan.probes if not probe.exit and not cookie[probe.mechanism]]
+    added = {MECHANISMS[plan.adds].program} if plan.adds and not cookie[plan.adds] else set()
+    return {name for probe in copied for name in (probe.program, probe.entry_program) if name} | added
+
+
 def _raise_limits() -> None:
     """Allow as many descriptors as we may: kprobes one by one take two each."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _with_marks(instructions: bytes, number: int, *, collects: bool, sections: int) -> bytes:
-    """Replace the constants that are marked (`mov r, imm`: opcodes 0xb4, 0xb7)."""
-    code = bytearray(instructions)
-    marks = ((_PROBE_ID_MARK, number), (_COLLECT_MARK, collects), (_SECTIONS_MARK, sections))
-    for marked, value in marks:
-        mark = struct.pack("=I", marked)
-        at = code.find(mark)
-        while at >= 0:
-            if at % 8 == 4 and code[at - 4] in (0xB4, 0xB7):
-                code[at : at + 4] = struct.pack("=I", value)
-            at = code.find(mark, at + 4)
-    return bytes(code)
 
 
 def _load_error(error: OSError, log: libbpf.Log) -> RunError | Unsupported:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fyke.capture.getters import ENDS, GETTERS
 from fyke.capture.kernel import Kernel
-from fyke.capture.probe_spec import TYPES, parse_probe
+from fyke.capture.probe_spec import TYPES, USER_TYPES, parse_probe
 from fyke.capture.reach import Reach, Reaches
+from fyke.capture.user_probes import places, programs
 from fyke.collectors import COLLECTORS, Collector
 from fyke.errors import FykeError, Unsupported, UsageError
 from fyke.kernel.btf import Param
@@ -30,7 +32,8 @@ class Probeable:
 
     type: as `-p` has it. mechanisms: the usual one first; none: this kernel has no way. params: what it
     takes. module: empty for the kernel's own, and for tracepoints. found: what (`skb`, `dev`, `net`, `reason`
-    ...) -> the argument that it is, or the way to it (`state->out`).
+    ...) -> the argument that it is, or the way to it (`state->out`). Of user programs, symbol is `PATH:NAME`,
+    and found has the numbers of arguments that can be read, counted from 0.
     """
 
     type: str
@@ -77,6 +80,8 @@ class Inspection:
 
     def find(self, text: str) -> list[Probeable]:
         """Return what a pattern `[TYPE:]NAME` names, sorted. Raises UsageError or Unsupported for nothing."""
+        if TYPES.get(text.partition(":")[0]) in USER_TYPES:
+            return self._in_programs(text)
         kind, pattern = _split(text)
         found = [] if kind == "raw_tracepoint" else self._functions(kind, pattern)
         left_out = found and not found[0].mechanisms and not self._everything
@@ -162,6 +167,26 @@ class Inspection:
                 found.append(Probeable(kind, event, "", ways, takers, params, _found(reach, params)))
         return found
 
+    # User programs
+
+    def _in_programs(self, text: str) -> list[Probeable]:
+        spec = parse_probe(text)
+        ways = (spec.type,) if self.kernel.features["uprobe"].state != "no" else ()
+        found: dict[str, Probeable] = {}
+        refused: list[UsageError] = []
+        for program in programs(spec.path):
+            try:
+                for name, place in places(program, spec, platform.machine()):
+                    readable = [str(n) for n, operand in enumerate(place.arguments) if operand]
+                    arguments = {"arguments": ", ".join(readable)} if readable else {}
+                    symbol = f"{place.path}:{name}"
+                    found.setdefault(symbol, Probeable(spec.type, symbol, "", ways, (), (), arguments))
+            except UsageError as e:
+                refused.append(e)
+        if not found:
+            raise refused[0]
+        return sorted(found.values(), key=lambda one: one.probe)
+
     # Why not
 
     def _why_none(self, kind: str | None) -> str:
@@ -226,8 +251,6 @@ def _split(text: str) -> tuple[str | None, str]:
         if pattern.count(":") > 1:
             raise UsageError(f"unknown probe type {head!r} in {text!r}", f"types: {', '.join(TYPES)}")
         kind = "raw_tracepoint"
-    if kind not in (None, "func", "raw_tracepoint", *_MECHANISMS):
-        raise UsageError(f"inspect doesn't know what {kind} probes there are", _HINT)
     parts = pattern.split(":")
     well_formed = all(part and all(ch.isalnum() or ch in "_*.$" for ch in part) for part in parts)
     if not well_formed or len(parts) > (2 if kind == "raw_tracepoint" else 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from made_kernel import made_kernel
 from made_plan import RX, planned
 from made_records import SOURCES, headers_btf, object_btf
 
+from fyke.capture import elf, marks
 from fyke.capture.layout import read_layout, struct_dtype
 from fyke.capture.load import EXITS, Loaded
 from fyke.capture.mechanisms import MECHANISMS
@@ -24,6 +26,7 @@ from fyke.collectors.skb_tracking import probes as tracking
 from fyke.kernel.btf import Btf
 
 SOURCE = "\n".join(path.read_text() for path in sorted(SOURCES.rglob("*.bpf.[ch]")))
+OWN_BYTES = 6 * 8
 OFFSETS = ("skb_at", "dev_at", "net_at", "reason_at", "other_at", "result_at")
 
 
@@ -60,6 +63,7 @@ def loaded(plan: Plan, btf: Btf, cookies: bool = True) -> Any:
     made._machine = "x86_64"
     made._object = MadeObject()
     made._owned_fds, made._module_fds = [], {}
+    made._own_bytes = defaultdict(lambda: OWN_BYTES)
     made.programs = {}
     made.layout = read_layout(btf, plan.sections, plan.snaplen)
     made.cookie = {m: how.cookie is not None and (cookies or not how.cookie) for m, how in MECHANISMS.items()}
@@ -141,20 +145,42 @@ def test_a_trampoline_has_a_program_for_its_function(btf: Btf) -> None:
 def test_a_copy_knows_its_number_and_what_is_collected_there(btf: Btf) -> None:
     made = loaded(planned(collectors=("skb", "dev", "ns"), probes=("fe:ip_rcv", "fe:dev_open")), btf)
     mov, add, marks = 0xB7, 0x07, (0x5CA1AB1E, 0x0C011EC7, 0x5FFFFFFF)
-    made._object.code = b"".join(struct.pack("=BBhI", op, 0, 0, mark) for op in (mov, add) for mark in marks)
+    # Other instructions have other meanings, and so has what is behind the program's own code: filters.
+    own_and_filter = [(op, mark) for op in (mov, add, mov) for mark in marks]
+    made._object.code = b"".join(struct.pack("=BBhI", op, 0, 0, mark) for op, mark in own_and_filter)
     for number in range(2):
         made.program_fd(number)
     for number, (copy, *_) in enumerate(made._object.copies):
         values = [imm for *_, imm in struct.iter_unpack("=BBhI", copy)]
         sections = sum(1 << made.layout.bits[section] for section in made.plan.probes[number].sections)
-        assert values == [number, 1, sections, *marks]
+        assert values == [number, 1, sections, *marks, *marks]
     assert made.plan.probes[0].sections > made.plan.probes[1].sections
+
+
+def test_what_only_copies_run_of_collects_nothing_itself(btf: Btf) -> None:
+    """In the real object: the verifier finds no section in it, and a copy gets its own all the same."""
+    path = SOURCES / "bpf" / "objects" / "fyke.x86_64.bpf.o"
+    if not path.exists():
+        pytest.skip("no BPF object is built")
+    image = path.read_bytes()
+    emptied = marks.empty(image, {"probe_fentry"})
+    mark, none, number = (struct.pack("=I", n) for n in (0x5FFFFFFF, 0xC0000000, 0x5CA1AB1E))
+    for name, place in elf.functions(image):
+        before, after = (data[place.offset :][: place.size] for data in (image, emptied))
+        if name == "probe_fentry":
+            assert (before.count(mark), after.count(mark)) == (after.count(none), 0)
+            assert after.count(none) >= len(btf.enum("section_id")) // 2
+            copy = marks.replaced(after, len(after), 7, collects=True, sections=5)
+            assert not copy.count(none) + copy.count(mark) + copy.count(number)
+        else:
+            assert before == after
+    assert len(emptied) == len(image)
 
 
 def test_every_section_is_in_the_mark_of_all_of_them(btf: Btf) -> None:
     """A program that many probes share collects by their configuration alone."""
     bits = [bit for bit, name in btf.enum("section_id").items() if name != "SECTIONS"]
-    assert all(0x5FFFFFFF >> bit & 1 for bit in bits)
+    assert all(0x5FFFFFFF >> bit & 1 and not 0xC0000000 >> bit & 1 for bit in bits)
 
 
 def test_a_return_is_told_which_bits_are_the_values(btf: Btf) -> None:

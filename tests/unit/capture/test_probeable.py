@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
 from typing import Any
 
 import pytest
+from elf_writer import CODE, FUNCTION, Program, note
 from made_kernel import ALL, INT, SKB, SOCK, WHY_NOT, made_kernel
 
 from fyke.capture.plan import Options, make_plan
@@ -127,7 +130,7 @@ def test_collectors_narrow() -> None:
         ("nothing_*", "nothing here matches nothing_* and has an argument that no collector takes data from"),
         ("a:b:c", "unknown probe type 'a' in 'a:b:c'"),
         ("k:a:b", "'k:a:b' is no pattern of names"),
-        ("usdt:x", "inspect doesn't know what usdt probes there are"),
+        ("usdt:x", "'usdt:x' doesn't say what to probe of which program"),
         ("x y", "'x y' is no pattern of names"),
         ("x\x1b[0m", "'x\\x1b[0m' is no pattern of names"),
         ("", "'' is no pattern of names"),
@@ -138,6 +141,21 @@ def test_nothing_is_explained(text: str, message: str) -> None:
     error = refused(text)
     assert error.message == message
     assert isinstance(error, UsageError)
+
+
+def test_what_is_in_a_program_is_listed(tmp_path: Path) -> None:
+    path = tmp_path / "app"
+    functions = {"main": (CODE + 16, FUNCTION), "maintain": (CODE + 20, FUNCTION), "stop": (CODE, FUNCTION)}
+    notes = (
+        note("p", "one", CODE + 4, "-4@-7 8f@1 8@5") + note("p", "one", CODE + 40) + note("p", "two", CODE)
+    )
+    machine = {"x86_64": 62, "aarch64": 183}[platform.machine()]
+    path.write_bytes(Program(functions=functions, notes=notes, machine=machine).image())
+    assert names(inspection().find(f"u:{path}:ma*")) == [f"uprobe:{path}:main", f"uprobe:{path}:maintain"]
+    one, two = inspection((*ALL, "uprobe")).find(f"usdt:{path}:p:*")
+    assert (one.probe, two.probe) == (f"usdt:{path}:p:one", f"usdt:{path}:p:two")
+    assert (one.mechanisms, one.found, two.found) == (("usdt",), {"arguments": "0, 2"}, {})
+    assert refused(f"u:{path}:none").message.startswith("there is no function none in ")
 
 
 def test_near_names_are_told() -> None:
