@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
@@ -83,7 +84,12 @@ def _nft_types() -> str:
     return "" if there else "nothing describes the structures of nf_tables"
 
 
+def _clang() -> str:
+    return "" if shutil.which("clang") else "no clang"
+
+
 _OWN: dict[str, Callable[[], str]] = {
+    "clang": _clang,
     "bridge_module": _bridge_module,
     "ftp_helper": _ftp_helper,
     "nft_types": _nft_types,

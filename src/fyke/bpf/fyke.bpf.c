@@ -8,6 +8,7 @@
 #include "probes/kretprobe.bpf.h"
 #include "probes/fentry.bpf.h"
 #include "probes/fexit.bpf.h"
+#include "probes/xdp.bpf.h"
 #include "probes/exits.bpf.h"
 #include "probes/connections.bpf.h"
 #include "probes/uprobe.bpf.h"

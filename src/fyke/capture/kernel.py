@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from fyke.collectors.kernel_view import KernelView
+from fyke.kernel.bpf_programs import BpfProgram
 from fyke.kernel.btf import Btf, Prototype
 from fyke.kernel.return_type import ReturnType
 
@@ -88,6 +89,10 @@ class Kernel(KernelView, Protocol):
 
     def why_no_tracepoint(self, wanted: str) -> str | None:
         """Say why a tracepoint (`subsystem:name`) can't be probed, None when it can."""
+
+    @property
+    def bpf_programs(self) -> Sequence[BpfProgram]:
+        """The XDP and TC programs that are loaded. OSError when they can't be listed."""
 
     def near(self, name: str) -> list[str]:
         """Return names like this one."""

@@ -233,9 +233,13 @@ class Program:
         """Say whether the program is loaded with its object."""
         _check(self._lib.bpf_program__set_autoload(self._handle, load), self.name)
 
-    def set_attach_target(self, function: str) -> None:
-        """Say which function of the kernel or a module a tracing program (fentry, fexit) is loaded for."""
-        _check(self._lib.bpf_program__set_attach_target(self._handle, 0, function.encode()), self.name)
+    def set_attach_target(self, function: str, program_fd: int = 0) -> None:
+        """Say which function a tracing program (fentry, fexit) is loaded for.
+
+        It is one of the kernel, a module, or (program_fd) of a loaded program.
+        """
+        set_target = self._lib.bpf_program__set_attach_target
+        _check(set_target(self._handle, program_fd, function.encode()), self.name)
 
     @property
     def fd(self) -> int:

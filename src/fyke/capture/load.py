@@ -30,12 +30,13 @@ from fyke.collectors.ct.events import CONNECTS
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.errors import RunError, Unsupported
 from fyke.kernel import syscall_bpf
+from fyke.kernel.bpf_programs import BpfProgram
 from fyke.kernel.btf import Btf
 
 # what tracking looks at returns for: its enumerators in enum exit_id, and programs without `exit_`
-EXITS = tuple(e.exit for e in tracking.EXITS)
+EXITS = tuple(e.exit for e in (*tracking.EXITS, tracking.COPY_EXIT))
 PROGRAMS = (
-    *(name for how in MECHANISMS.values() for name in (how.program, how.entry, how.connections) if name),
+    *(name for how in MECHANISMS.values() for name in how.programs),
     *(f"exit_{name}" for name in EXITS),
 )
 _NAMING = {"nft"}  # sections with numbers of names
@@ -99,6 +100,7 @@ class Loaded:
         self._machine = platform.machine()
         self._owned_fds: list[int] = []
         self._module_fds: dict[str, int] = {}
+        self._at_program_fds: dict[int, int] = {}
         self.programs: dict[int, tuple[str, str | None]] = {}
         _raise_limits()
         with libbpf.collected_log() as log:
@@ -137,7 +139,7 @@ class Loaded:
             opened.program(name).set_autoload(name in first)
         for name, probe in first.items():
             if MECHANISMS[probe.mechanism].trampoline and not probe.exit:
-                opened.program(name).set_attach_target(probe.symbol)
+                self._set_attach_target(opened.program(name), probe)
         opened.set_max_entries("probes", plan.probe_room)
         opened.set_max_entries("counters", plan.probe_room * plan.cpus)
         opened.set_max_entries("rings", plan.cpus)
@@ -152,6 +154,18 @@ class Loaded:
             for cpu, size in enumerate(plan.ring_sizes)
         ]
         opened.set_inner_map("rings", self.ring_fds[0])
+
+    def _set_attach_target(self, program: libbpf.Program, probe: PlannedProbe) -> None:
+        if probe.at_program:
+            program.set_attach_target(probe.at_program.name, self._at_program_fd(probe.at_program))
+        else:
+            program.set_attach_target(probe.symbol)
+
+    def _at_program_fd(self, program: BpfProgram) -> int:
+        """Return a descriptor of a program that is probed. FileNotFoundError when it is gone."""
+        if program.id not in self._at_program_fds:
+            self._at_program_fds[program.id] = self._own(syscall_bpf.program_fd(program.id))
+        return self._at_program_fds[program.id]
 
     def _fill(self) -> None:
         opened = self._object
@@ -223,8 +237,14 @@ class Loaded:
         return {int(number): int(n) for number, n in zip(numbers, counts, strict=True)}
 
     def _target(self, number: int) -> tuple[int, int]:
-        """Return the function of a trampoline: type id, and a descriptor of its module's types (or 0)."""
+        """Return the function of a trampoline: type id, and a descriptor of its module's types (or 0).
+
+        Of a function of a BPF program: type id and the program's descriptor, which the kernel takes in that
+        place.
+        """
         probe = self.plan.probes[number]
+        if probe.at_program:
+            return probe.at_program.type_id, self._at_program_fd(probe.at_program)
         if not MECHANISMS[probe.mechanism].trampoline or probe.exit:
             return 0, 0
         target = self._kernel.function_type(probe.symbol)

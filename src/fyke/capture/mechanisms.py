@@ -17,7 +17,7 @@ class Mechanism:
     """A way to attach.
 
     program: the one that runs at the probe. entry: of returns, the one that runs at the function's entry.
-    connections: the one where a connection comes or goes.
+    connections: the one where a connection comes or goes. frames: those at XDP programs, at return and entry.
     cookie: the rodata switch and feature of a cookie that carries the number of the probe; None: there is
     none, so that each probe has a copy of the program; empty: there always is one.
     array: arguments are given as an array, not in registers. all: those that aren't in registers, too.
@@ -34,6 +34,13 @@ class Mechanism:
     many: bool = False
     connections: str = ""
     user: bool = False
+    frames: tuple[str, str] = ("", "")
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """All its programs."""
+        names = (self.program, self.entry, self.connections, *self.frames)
+        return tuple(name for name in names if name)
 
 
 MECHANISMS = {
@@ -47,7 +54,13 @@ MECHANISMS = {
         "probe_kretprobe_multi", "entry_kretprobe_multi", cookie="", array=True, many=True
     ),
     "fentry": Mechanism("probe_fentry", array=True, all=True, trampoline=True),
-    "fexit": Mechanism("probe_fexit", "entry_fexit", array=True, all=True, trampoline=True),
+    "fexit": Mechanism(
+        *("probe_fexit", "entry_fexit"),
+        array=True,
+        all=True,
+        trampoline=True,
+        frames=("probe_xdp", "entry_xdp"),
+    ),
     "uprobe": Mechanism("probe_uprobe", cookie="kprobe_cookie", user=True),
     "usdt": Mechanism("probe_uprobe", cookie="kprobe_cookie", user=True),
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fyke.capture.mechanisms import MECHANISMS
 from fyke.collectors.ct.events import CREATED, DESTROYED
 from fyke.kernel.binaries.operands import Operand
+from fyke.kernel.bpf_programs import XDP, BpfProgram
 from fyke.kernel.return_type import ReturnType
 
 
@@ -39,6 +40,7 @@ class PlannedProbe:
     sought; none: it is one.
     returns: what the function returns, at a probe of its return; None: nothing, or not known.
     exit: what tracking looks at the function's return for (enum exit_id); empty: it doesn't.
+    at_program: the BPF program it is at, in place of a function of the kernel.
     added_ns: when it was added while the collection ran; None: it was there from the start.
     user: where it is, if that is in a user program.
     """
@@ -53,8 +55,14 @@ class PlannedProbe:
     steps: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     returns: ReturnType | None = None
     exit: str = ""
+    at_program: BpfProgram | None = None
     added_ns: int | None = None
     user: UserPlace | None = None
+
+    @property
+    def takes_frames(self) -> bool:
+        """Whether packets come there as XDP has them, without an skb."""
+        return self.at_program is not None and self.at_program.kind == XDP
 
     @property
     def connection(self) -> bool:
@@ -67,12 +75,15 @@ class PlannedProbe:
         if self.exit:
             return f"exit_{self.exit}"
         how = MECHANISMS[self.mechanism]
+        if self.takes_frames:
+            return how.frames[0]
         return how.connections if self.connection else how.program
 
     @property
     def entry_program(self) -> str:
         """Of a return, the program that runs at the function's entry."""
-        return MECHANISMS[self.mechanism].entry
+        how = MECHANISMS[self.mechanism]
+        return how.frames[1] if self.takes_frames else how.entry
 
     @property
     def internal(self) -> bool:

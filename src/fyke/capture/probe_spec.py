@@ -25,10 +25,13 @@ TYPES = {
     "u": "uprobe",
     "uprobe": "uprobe",
     "usdt": "usdt",
+    "xdp": "xdp",
+    "tc": "tc",
     "func": "func",
 }
 # in user programs: type -> (how many names follow the path, how it is written)
 USER_TYPES = {"uprobe": (1, "u:PATH:SYMBOL"), "usdt": (2, "usdt:PATH:PROVIDER:NAME")}
+PROGRAM_TYPES = ("xdp", "tc")  # at BPF programs
 OPTIONS = ("stack",)
 
 _HINT = "write [TYPE:]TARGET[/stack], e.g. kprobe:ip_rcv, tp:net:netif_rx/stack, ip_rcv or skb:kfree_skb"
@@ -110,6 +113,9 @@ def _check_target(kind: str, target: str, text: str) -> None:
     if not target:
         raise UsageError(f"probe {text!r} names no target", _HINT)
     allowed = set("_*.$")
+    if kind in PROGRAM_TYPES:
+        _check_program(target, text)
+        return
     parts = target.split(":")
     well_formed = all(part and all(ch.isalnum() or ch in allowed for ch in part) for part in parts)
     if kind == "raw_tracepoint" and (len(parts) != 2 or not well_formed):
@@ -118,3 +124,14 @@ def _check_target(kind: str, target: str, text: str) -> None:
         )
     if kind != "raw_tracepoint" and (len(parts) != 1 or not well_formed):
         raise UsageError(f"{target!r} in {text!r} is no function name", _HINT)
+
+
+def _check_program(target: str, text: str) -> None:
+    kind, colon, number = target.partition(":")
+    if colon and not (kind == "id" and number.isascii() and number.isdigit() and len(number) < 11):
+        raise UsageError(
+            f"{target!r} in {text!r} is no BPF program",
+            "write its name (`*` is any text) or id:N, as `bpftool prog` has them",
+        )
+    if not target.isprintable():
+        raise UsageError(f"{target!r} in {text!r} is no name of a BPF program")

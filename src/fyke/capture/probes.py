@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from fyke.capture import mechanisms
 from fyke.capture.arguments import readable_params, root_slots
+from fyke.capture.bpf_programs import XDP_BUFF, add_programs
 from fyke.capture.kernel import Kernel
 from fyke.capture.mechanisms import IN_REGISTERS, MECHANISMS
 from fyke.capture.planned import PlannedProbe
-from fyke.capture.probe_spec import USER_TYPES, ProbeSpec
+from fyke.capture.probe_spec import PROGRAM_TYPES, USER_TYPES, ProbeSpec
 from fyke.capture.reach import Reaches
 from fyke.capture.user_probes import unreadable, user_probes
 from fyke.collectors import Collector
@@ -52,6 +53,9 @@ class ProbeSet:
 
         own: the collector whose own probe it is; it takes there, whatever the arguments are.
         """
+        if spec.type in PROGRAM_TYPES:
+            add_programs(self, spec, asked)
+            return
         if spec.type in USER_TYPES:
             found = user_probes(spec, asked, self.kernel, platform.machine())
             self.notes += unreadable(found)
@@ -124,6 +128,8 @@ class ProbeSet:
 
     def params_of(self, probe: PlannedProbe) -> list[str]:
         """Return the types of what can be read of a planned probe's arguments."""
+        if probe.at_program:
+            return [XDP_BUFF if probe.takes_frames else SKB]
         params = readable_params(self._types(probe.symbol, probe.mechanism) or [], probe.mechanism)
         return [*params, SKB] if "skb" in probe.steps else params
 
@@ -223,7 +229,16 @@ class ProbeSet:
         else:
             lost = ", nor ".join(exit_.lost for exit_ in tracking.EXITS if exit_.lost)
             self._note_unseen(lost, f"no fexit here, {kernel.features['fentry'].why}")
+        if any(p.takes_frames for p in self.by_place.values()):
+            self._add_copies()
         return not sees_frees
+
+    def _add_copies(self) -> None:
+        """See packets be copied for XDP; either both places are looked at or none."""
+        features, symbol = self.kernel.features, tracking.COPY.symbol
+        if features.has("fentry") and features.has("kprobe") and self.kernel.has_function(symbol):
+            self.merge(self._tracking_probe(tracking.COPY, self._entry_at(symbol)))
+            self._add_exit(tracking.COPY_EXIT)
 
     def _entry_at(self, symbol: str) -> str:
         """Return how the user probes a function: the event must be made before its packet is forgotten."""
@@ -232,9 +247,7 @@ class ProbeSet:
         return entries[0] if entries else mechanisms.kprobe(self.kernel)
 
     def _tracking_probe(self, probe: tracking.TrackingProbe, mechanism: str) -> PlannedProbe:
-        arguments = {"skb": probe.skb}
-        if probe.other is not None:
-            arguments["other"] = probe.other
+        arguments = _places(skb=probe.skb, other=probe.other)
         return PlannedProbe(probe.symbol, mechanism, frozenset(), arguments, frozenset(probe.flags))
 
     def _add_exit(self, exit_: tracking.TrackingExit) -> None:
@@ -244,9 +257,7 @@ class ProbeSet:
             if exit_.lost:
                 self._note_unseen(exit_.lost, f"{exit_.symbol} can't be probed here")
             return
-        arguments = {"skb": exit_.skb, "result": len(params)}
-        if exit_.other is not None:
-            arguments["other"] = exit_.other
+        arguments = _places(skb=exit_.skb, other=exit_.other, result=len(params))
         sections = frozenset({"skb_tracking"} if exit_.records else ()) & self.sections
         self.merge(PlannedProbe(exit_.symbol, "fexit", sections, arguments, exit=exit_.exit))
 
@@ -298,3 +309,7 @@ class ProbeSet:
         if not self.kernel.features.has("kprobe"):
             return f"no kprobes here, {self.kernel.features['kprobe'].why}"
         return self.kernel.why_no_function(probe.symbols[0]) or "it can't be probed"
+
+
+def _places(**indexes: int | None) -> dict[str, int]:
+    return {kind: index for kind, index in indexes.items() if index is not None}

@@ -49,6 +49,7 @@ def set_rodata(
     put("direct_reads", "?", kernel.features.has("bpf_rdonly_cast"))
     put("tracking_on", "?", plan.tracking)
     put("verify_identity", "?", plan.verify_identity)
+    put("frames_on", "?", any(p.takes_frames for p in plan.probes))
     for end in ENDS:
         put(f"{end}_steps_on", "?", bool(plan.adds) or any(end in p.steps for p in plan.probes))
     put("nft_verdicts", "I", nft_verdict_mask(plan.nft_verdicts))

@@ -25,9 +25,9 @@ OPTIONS = (
     Option(
         ("-p", "--probe"),
         "where: [TYPE:]TARGET[/OPTION]; TYPE is tp (tracepoint), k (kprobe), kr (kretprobe), fe (fentry), "
-        "fx (fexit) or func (default: tp for SUBSYSTEM:NAME, else func), `*` matches, OPTION is stack; "
-        "in programs u:PATH:SYMBOL and usdt:PATH:PROVIDER:NAME; may be repeated (default: "
-        "tp:net:netif_receive_skb and tp:net:net_dev_start_xmit)",
+        "fx (fexit), xdp or tc (BPF programs) or func (default: tp for SUBSYSTEM:NAME, else func), `*` "
+        "matches, OPTION is stack; in programs u:PATH:SYMBOL and usdt:PATH:PROVIDER:NAME; may be repeated "
+        "(default: tp:net:netif_receive_skb and tp:net:net_dev_start_xmit)",
         {"metavar": "PROBE", "action": "append"},
     ),
     FILTER,

@@ -71,7 +71,7 @@ class _Rows:
             head=_numbers(head),
             tracked=_all_but(head),
             skb=_numbers(skb),
-            has_skb=_all_but(skb),
+            has_skb=_with_address(skb),
             chosen=_chosen(events["chosen"], is_note),
             is_note=is_note,
             is_end=is_end,
@@ -260,6 +260,14 @@ def _numbers(column: pa.ChunkedArray) -> Array:
 def _all_but(column: pa.ChunkedArray) -> Mask | None:
     """Say for each row whether it has a value; None when all have."""
     return column.is_valid().to_numpy() if column.null_count else None
+
+
+def _with_address(column: pa.ChunkedArray) -> Mask | None:
+    """Say for each row whether it has a value that isn't 0; None when all have."""
+    zero = pa.scalar(0, column.type)
+    if pc.min(column) == zero:
+        column = pc.if_else(pc.equal(column, zero), pa.scalar(None, column.type), column)
+    return _all_but(column)
 
 
 def _some(column: pa.ChunkedArray) -> Mask | None:

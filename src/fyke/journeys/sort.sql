@@ -18,7 +18,7 @@ WITH kept AS MATERIALIZED (
         is_end,
         since_ns,
         lost,
-        packet.skb AS skb,
+        nullif(packet.skb, 0) AS skb, -- 0: where XDP sees a packet there is none yet
         coalesce(packet.timestamp_ns, timestamp_ns) AS start_ns,
         -- two columns tell journeys of one start apart: -1 is no row, address 0 no packet's
         coalesce(packet.orig_head, 0) AS head,

@@ -85,6 +85,11 @@ class Btf(BtfTypes):
         type_id = self.find("func", function)
         return None if type_id is None else self._prototype(self.target(type_id))
 
+    def prototype_of(self, function_id: int) -> Prototype:
+        """Return what a function, known by its type id, takes and returns. ValueError when it is none."""
+        self._of_kind(function_id, (FUNC,), "function")
+        return self._prototype(self.target(function_id))
+
     def return_type_id(self, function: str) -> int:
         """Return the type that a function returns, 0 for none. ValueError when BTF does not have it."""
         words, pos = self._proto_of(function)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fyke.kernel.syscalls import number_of, syscall
 
 MAP_CREATE, PROG_LOAD, OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN, LINK_CREATE = 0, 5, 15, 17, 28
-BTF_GET_FD_BY_ID, BTF_GET_NEXT_ID = 19, 23
+PROG_GET_NEXT_ID, PROG_GET_FD_BY_ID, BTF_GET_FD_BY_ID, BTF_GET_NEXT_ID = 11, 13, 19, 23
 
 PROG_TYPE_KPROBE, PROG_TYPE_RAW_TRACEPOINT, PROG_TYPE_TRACING = 2, 17, 26
 MAP_TYPE_RINGBUF = 27
@@ -45,6 +45,23 @@ class ProgInfo:
     run_time_ns: int
     run_cnt: int
     recursion_misses: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramFacts:
+    """What a loaded program is.
+
+    type: enum bpf_prog_type. name: at most 15 characters. btf_id: of its types; function: type id of its main
+    function among them; 0 for none. compiled: it isn't interpreted. on_device: it runs on a network device.
+    """
+
+    id: int
+    type: int
+    name: str
+    btf_id: int
+    function: int
+    compiled: bool
+    on_device: bool
 
 
 def instruction(code: int, dst: int = 0, src: int = 0, offset: int = 0, imm: int = 0) -> bytes:
@@ -141,39 +158,66 @@ def link_create_kprobe_multi(
 def prog_info(prog_fd: int) -> ProgInfo:
     """Return a loaded program's counters."""
     info = ctypes.create_string_buffer(_INFO_SIZE)
-    attr = _attr()
-    struct.pack_into("<IIQ", attr, 0, prog_fd, _INFO_SIZE, _address(info))
-    _bpf(OBJ_GET_INFO_BY_FD, attr)
-    (filled,) = struct.unpack_from("<I", attr, 4)
+    filled = _info(prog_fd, info)
     run_time_ns, run_cnt, misses = struct.unpack_from("<QQQ", info, _RUN_TIME_NS)
     (prog_id,) = struct.unpack_from("<I", info, 4)
     return ProgInfo(prog_id, run_time_ns, run_cnt, misses if filled >= _RECURSION_MISSES_END else None)
 
 
+def program_ids() -> list[int]:
+    """Return the ids of all loaded programs, in order."""
+    return list(_ids(PROG_GET_NEXT_ID))
+
+
+def program_fd(number: int) -> int:
+    """Return a descriptor of a loaded program. FileNotFoundError when there is none of that id."""
+    return _fd_by_id(PROG_GET_FD_BY_ID, number)
+
+
+def program_facts(prog_fd: int) -> ProgramFacts:
+    """Return what a loaded program is."""
+    info, function = ctypes.create_string_buffer(_INFO_SIZE), ctypes.create_string_buffer(8)
+    # One record of func_info, that of the main function: nr_func_info, func_info.
+    struct.pack_into("<IQI", info, 132, 8, _address(function), 1)
+    _info(prog_fd, info)
+    kind, number, compiled = struct.unpack_from("<II8xI", info)
+    name, ifindex = struct.unpack_from("<16sI", info, 64)
+    (btf,) = struct.unpack_from("<I", info, 128)
+    (functions,) = struct.unpack_from("<I", info, 144)
+    (type_id,) = struct.unpack_from("<4xI", function)
+    text = name.partition(b"\0")[0].decode(errors="backslashreplace")
+    return ProgramFacts(number, kind, text, btf, type_id if functions else 0, bool(compiled), bool(ifindex))
+
+
+def btf_fd_by_id(number: int) -> int:
+    """Return a descriptor of loaded types. FileNotFoundError when there are none of that id."""
+    return _fd_by_id(BTF_GET_FD_BY_ID, number)
+
+
+def btf_data(fd: int) -> bytes:
+    """Return loaded types, as a file of /sys/kernel/btf has them."""
+    info = ctypes.create_string_buffer(_BTF_INFO_SIZE)
+    _info(fd, info)
+    (size,) = struct.unpack_from("<I", info, 8)
+    data = ctypes.create_string_buffer(size)
+    info = ctypes.create_string_buffer(_BTF_INFO_SIZE)
+    struct.pack_into("<QI", info, 0, _address(data), size)
+    _info(fd, info)
+    return data.raw
+
+
 def btf_fd(module: str) -> int:
     """Return a descriptor of the types of a loaded module. LookupError when there is no such module."""
-    name = ctypes.create_string_buffer(64)
-    attr, info = _attr(), ctypes.create_string_buffer(_BTF_INFO_SIZE)
-    number = 0
-    while True:
-        struct.pack_into("<II", attr, 0, number, 0)
+    name, info = ctypes.create_string_buffer(64), ctypes.create_string_buffer(_BTF_INFO_SIZE)
+    for number in _ids(BTF_GET_NEXT_ID):
         try:
-            _bpf(BTF_GET_NEXT_ID, attr)
-        except FileNotFoundError:
-            raise LookupError(f"no types of module {module}") from None
-        (number,) = struct.unpack_from("<I", attr, 4)
-        by_id = _attr()
-        struct.pack_into("<I", by_id, 0, number)
-        try:
-            fd = _bpf(BTF_GET_FD_BY_ID, by_id)
+            fd = btf_fd_by_id(number)
         except FileNotFoundError:  # gone meanwhile
             continue
         # struct bpf_btf_info: btf, btf_size, id, name, name_len, kernel_btf
         struct.pack_into("<QIIQII", info, 0, 0, 0, 0, _address(name), len(name), 0)
-        asked = _attr()
-        struct.pack_into("<IIQ", asked, 0, fd, _BTF_INFO_SIZE, _address(info))
         try:
-            _bpf(OBJ_GET_INFO_BY_FD, asked)
+            _info(fd, info)
         except BaseException:
             os.close(fd)
             raise
@@ -181,6 +225,33 @@ def btf_fd(module: str) -> int:
         if of_kernel and name.value.decode() == module:
             return fd
         os.close(fd)
+    raise LookupError(f"no types of module {module}")
+
+
+def _ids(command: int) -> Iterator[int]:
+    attr, number = _attr(), 0
+    while True:
+        struct.pack_into("<II", attr, 0, number, 0)
+        try:
+            _bpf(command, attr)
+        except FileNotFoundError:
+            return
+        (number,) = struct.unpack_from("<I", attr, 4)
+        yield number
+
+
+def _fd_by_id(command: int, number: int) -> int:
+    attr = _attr()
+    struct.pack_into("<I", attr, 0, number)
+    return _bpf(command, attr)
+
+
+def _info(fd: int, info: ctypes.Array[ctypes.c_char]) -> int:
+    """Fill `info`, a struct that says what to fill in, and return how many bytes of it the kernel knows."""
+    attr = _attr()
+    struct.pack_into("<IIQ", attr, 0, fd, len(info), _address(info))
+    _bpf(OBJ_GET_INFO_BY_FD, attr)
+    return int(struct.unpack_from("<I", attr, 4)[0])
 
 
 def _attr() -> ctypes.Array[ctypes.c_char]:

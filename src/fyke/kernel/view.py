@@ -6,13 +6,14 @@ symbols), the next best one answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
 from fyke.errors import Unsupported
 from fyke.kernel import absent, tracepoints
+from fyke.kernel.bpf_programs import BpfProgram, loaded_programs
 from fyke.kernel.btf import Btf, Prototype
 from fyke.kernel.features import Features
 from fyke.kernel.kallsyms import Kallsyms
@@ -34,6 +35,7 @@ class Sources:
     functions: Callable[[], dict[str, str]] = tracepoints.available_filter_functions
     blacklist: Callable[[], frozenset[str]] = tracepoints.kprobe_blacklist
     has_module: Callable[[str], bool] = has_module
+    bpf_programs: Callable[[], Sequence[BpfProgram]] = loaded_programs
     module_exporting: Callable[[str], str | None] = absent.module_exporting
 
 
@@ -213,6 +215,11 @@ class LiveKernel:
         except (OSError, ValueError) as error:
             hint = "use a kernel built with CONFIG_DEBUG_INFO_BTF, as distributions' kernels are"
             raise Unsupported(f"the kernel's types (BTF) can't be read: {error}", hint) from None
+
+    @property
+    def bpf_programs(self) -> Sequence[BpfProgram]:
+        """The XDP and TC programs that are loaded now. Raises OSError when they can't be listed."""
+        return self._sources.bpf_programs()
 
     @cached_property
     def modules(self) -> Mapping[str, Btf]:

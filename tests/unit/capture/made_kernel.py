@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from btf_writer import BtfWriter
 
+from fyke.kernel.bpf_programs import BpfProgram
 from fyke.kernel.btf import Btf
 from fyke.kernel.features import FEATURES, Answer, Features
 from fyke.kernel.kallsyms import Kallsyms
@@ -142,9 +143,11 @@ def made_kernel(
     more: dict[str, tuple[str, ...]] | None = None,
     modules: Iterable[str] = ("nf_conntrack_ftp",),
     nft: str = "",
+    programs: Sequence[BpfProgram] | None = (),
 ) -> LiveKernel:
     """Return a kernel. without: functions it lacks; tracefs: whether it lists events and functions.
 
+    programs: the XDP and TC programs that are loaded; None: it doesn't say.
     nft: "old" (before Linux 6.4), "new", or "" for a kernel without nftables.
     """
     functions = {n: kinds for n, kinds in (FUNCTIONS | (more or {})).items() if n not in set(without)}
@@ -173,6 +176,7 @@ def made_kernel(
             functions=_read(dict.fromkeys([*functions, *MODULE_FUNCTIONS, NO_BTF], "") if tracefs else None),
             blacklist=lambda: frozenset(),
             has_module=lambda name: name in modules,
+            bpf_programs=_read(programs),
         )
     )
     kernel.features = GivenFeatures(features)

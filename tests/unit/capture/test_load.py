@@ -23,6 +23,8 @@ from fyke.capture.planned import PlannedProbe
 from fyke.capture.settings import probe_config
 from fyke.collectors.ct.events import CONNECTS, CREATED, DESTROYED
 from fyke.collectors.skb_tracking import probes as tracking
+from fyke.kernel import syscall_bpf
+from fyke.kernel.bpf_programs import BpfProgram
 from fyke.kernel.btf import Btf
 
 SOURCE = "\n".join(path.read_text() for path in sorted(SOURCES.rglob("*.bpf.[ch]")))
@@ -62,7 +64,7 @@ def loaded(plan: Plan, btf: Btf, cookies: bool = True) -> Any:
     made._btf = btf
     made._machine = "x86_64"
     made._object = MadeObject()
-    made._owned_fds, made._module_fds = [], {}
+    made._owned_fds, made._module_fds, made._at_program_fds = [], {}, {}
     made._own_bytes = defaultdict(lambda: OWN_BYTES)
     made.programs = {}
     made.layout = read_layout(btf, plan.sections, plan.snaplen)
@@ -200,28 +202,50 @@ def test_a_return_has_a_program_for_its_entry(btf: Btf) -> None:
     assert made._object.fds.keys() >= {"entry_kretprobe_multi", "probe_kretprobe_multi"}
 
 
+def test_programs_at_a_bpf_program_are_made_for_its_function(
+    btf: Btf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    monkeypatch.setattr(syscall_bpf, "program_fd", lambda number: opened.append(number) or 77)
+    program = BpfProgram(3, "xdp", "balance", 9, arguments=5)
+    made = loaded(planned(made_kernel(programs=[program]), probes=("xdp:balance",)), btf)
+    made.program_fd(0)
+    made.entry_fd(0)
+    assert [copy[1:] for copy in made._object.copies] == [(9, 77), (9, 77)]
+    assert made._object.fds.keys() == {"probe_xdp", "entry_xdp"}
+    assert opened == [3]
+    assert told(made, made.plan.probes[0])["result_at"] == 40
+
+
 # The C side
 
 
 def test_every_return_has_its_number_and_its_program(btf: Btf) -> None:
     numbers = {name: value for value, name in btf.enum("exit_id").items()}
-    assert numbers.pop("EXITS") == len(EXITS) == len(tracking.EXITS)
+    exits = (*tracking.EXITS, tracking.COPY_EXIT)
+    assert numbers.pop("EXITS") == len(EXITS) == len(exits)
     assert set(numbers) == {f"EXIT_{name}" for name in EXITS}
     assert sorted(numbers.values()) == list(range(len(EXITS)))
     assert dict(re.findall(r'SEC\("\?fexit/(\w+)"\)\nint exit_(\w+)\(', SOURCE)) == {
-        e.symbol: e.exit for e in tracking.EXITS
+        e.symbol: e.exit for e in exits
     }
 
 
 def test_every_flag_is_known_and_none_is_without_a_probe(btf: Btf) -> None:
-    own = (tracking.FREE_HEAD, tracking.RELEASE_DATA, *tracking.FUNCTIONS, *tracking.TRACEPOINTS)
+    own = (
+        tracking.FREE_HEAD,
+        tracking.RELEASE_DATA,
+        *tracking.FUNCTIONS,
+        *tracking.TRACEPOINTS,
+        tracking.COPY,
+    )
     given = {flag for probe in own for flag in probe.flags}
     given |= {probe.flag for probe in (CREATED, DESTROYED, CONNECTS)}
-    assert set(btf.enum("probe_flags").values()) == {f"PROBE_{flag}" for flag in given | {"STACK", "LOOK"}}
+    assert set(btf.enum("probe_flags").values()) == {
+        f"PROBE_{flag}" for flag in given | {"STACK", "LOOK", "FRAMES"}
+    }
 
 
 def test_every_mechanism_has_its_program() -> None:
-    programs = set(re.findall(r"^int ((?:probe|entry)_\w+)\(", SOURCE, re.MULTILINE))
-    assert {name for how in MECHANISMS.values() for name in (how.program, how.entry)} - {""} == programs
-    connections = set(re.findall(r"^int (connection_\w+)\(", SOURCE, re.MULTILINE))
-    assert {how.connections for how in MECHANISMS.values()} - {""} == connections
+    programs = set(re.findall(r"^int ((?:probe|entry|connection)_\w+)\(", SOURCE, re.MULTILINE))
+    assert {name for how in MECHANISMS.values() for name in how.programs} == programs

@@ -30,6 +30,8 @@ SYNTAX = "write [TYPE:]TARGET[/stack], e.g. kprobe:ip_rcv, tp:net:netif_rx/stack
         ("tp:skb:kfree_skb", "raw_tracepoint", "skb:kfree_skb"),
         ("raw_tracepoint:skb:kfree_skb", "raw_tracepoint", "skb:kfree_skb"),
         ("skb:kfree_skb", "raw_tracepoint", "skb:kfree_skb"),
+        ("xdp:filter_all", "xdp", "filter_all"),
+        ("tc:id:17", "tc", "id:17"),
         # A subsystem's name that begins like a type's is no type.
         ("kvm:kvm_entry", "raw_tracepoint", "kvm:kvm_entry"),
     ],
@@ -48,6 +50,7 @@ def test_spellings(text: str, kind: str, target: str) -> None:
         ("k:*_rcv*", "kprobe", "*_rcv*"),
         ("tp:net:*", "raw_tracepoint", "net:*"),
         ("*:*skb*", "raw_tracepoint", "*:*skb*"),
+        ("xdp:*", "xdp", "*"),
     ],
 )
 def test_patterns(text: str, kind: str, target: str) -> None:
@@ -82,6 +85,10 @@ def test_patterns(text: str, kind: str, target: str) -> None:
             "unknown probe type 'tracepoint' in 'tracepoint:skb:kfree_skb'",
             "types: ",
         ),
+        ("tc:id:x", "'id:x' in 'tc:id:x' is no BPF program", "`bpftool prog`"),
+        ("xdp:a:b", "'a:b' in 'xdp:a:b' is no BPF program", "`bpftool prog`"),
+        ("xdp:a\x07", "'a\\x07' in 'xdp:a\\x07' is no name of a BPF program", ""),
+        ("xdp:", "probe 'xdp:' names no target", SYNTAX),
         ("K:a:b", "unknown probe type 'K' in 'K:a:b'", "types: "),
     ],
 )

@@ -56,9 +56,10 @@ def expected(rows: Sequence[Row]) -> list[tuple[int, dict[str, int] | None]]:
         if _is_note(rows[members[0]]):
             result.append((members[0], None))
             continue
-        lost, skbs = _lost(rows, members), list(dict.fromkeys(_skb(rows[n]) for n in members))
+        lost, skbs = _lost(rows, members), list(filter(None, dict.fromkeys(_skb(rows[n]) for n in members)))
         for index, number in enumerate(members):
-            place = {"id": journey, "index": index, "clone": skbs.index(_skb(rows[number])), "lost": lost}
+            skb = _skb(rows[number])
+            place = {"id": journey, "index": index, "clone": skbs.index(skb) if skb else 0, "lost": lost}
             result.append((number, place))
         journey += 1
     return result

@@ -79,6 +79,12 @@ def test_clones_are_numbered_by_first_sight() -> None:
     _check(rows)
 
 
+def test_a_packet_without_skb_is_no_clone() -> None:
+    rows = [event(10, A, 0), event(11, A, 3), event(12, A, 7), event(20, B, 3)]
+    assert [row["journey"]["clone"] for row in _sorted(rows)] == [0, 0, 1, 0]
+    _check(rows)
+
+
 def test_lost_counts_gaps_on_the_journeys_cpus_in_its_time() -> None:
     rows = [
         event(10, A, cpu=0),

@@ -21,7 +21,7 @@ struct tracked {
 	__u64 last_seen_ns;
 	__u64 fingerprint; /* 0: not taken */
 	__u32 network_at;  /* where the fingerprint was taken, from skb->head */
-	__u32 pad;
+	__u32 frame;	   /* of one last seen by XDP: the first such probe that saw it, counted from 1 */
 };
 
 struct call {

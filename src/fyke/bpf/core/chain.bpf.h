@@ -161,6 +161,10 @@ static __always_inline void chain(struct context *c, __u32 probe_id, __s16 first
 
 	if (!begin(c, probe_id, first_at))
 		return;
+	if (frames_on && c->probe->flags & PROBE_COPY) {
+		track_copy(c);
+		return;
+	}
 	if (on(c, SECTION_nft) && !is_wanted_verdict(c))
 		return;
 	t = track(c);

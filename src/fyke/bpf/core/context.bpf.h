@@ -14,9 +14,12 @@ struct context {
 	__u64 timestamp_ns;
 	__u32 probe_id;
 	__u32 cpu;
-	struct sk_buff *skb;	  /* its address; NULL: there is none to read */
-	struct sk_buff *skb_view; /* what to read its members from; valid when skb is not NULL */
-	unsigned char *head;	  /* skb->head */
+	struct sk_buff *skb; /* its address; NULL: there is none to read */
+	union {
+		struct sk_buff *skb_view; /* what to read its members from; valid when skb is not NULL */
+		struct xdp_buff *xdp;	  /* where is_frame(), and there is no skb */
+	};
+	unsigned char *head; /* skb->head, or where a frame's memory begins */
 	/* The stack has no room for all of them at once: filters run before anything else needs the copy, and who
 	 * needs a name calls view_skb_again(). */
 	union {

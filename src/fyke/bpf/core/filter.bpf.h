@@ -67,7 +67,7 @@ static __always_inline __u32 packet_verdict(struct context *c)
 
 	if (!find_packet_place(c, &place))
 		return VERDICT_REJECT;
-	tagged = filter_sees_vlan && place.link_layer && place.bytes > ADDRESSES_BYTES &&
+	tagged = filter_sees_vlan && c->skb && place.link_layer && place.bytes > ADDRESSES_BYTES &&
 		 accelerated_tag(c, &proto, &tci);
 	from = (__u64)c->head + place.start;
 	v->at = from;

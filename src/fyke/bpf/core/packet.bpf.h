@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "core/context.bpf.h"
+#include "core/frame.bpf.h"
 
 struct packet_place {
 	__u32 start;	 /* from skb->head */
@@ -13,6 +13,18 @@ struct packet_place {
 	bool link_layer; /* it begins with a link-layer header; else with the network header */
 };
 
+/* XDP sees the packet from its Ethernet header on. */
+static __noinline bool find_frame_place(const struct context *c, struct packet_place *p)
+{
+	unsigned char *data = frame_data(c);
+
+	p->start = data - c->head;
+	p->bytes = frame_linear(c, data);
+	p->len = p->bytes + frame_beyond(c);
+	p->link_layer = true;
+	return p->bytes != 0;
+}
+
 /* false: neither header is known, or the linear area is empty. */
 static __always_inline bool find_packet_place(const struct context *c, struct packet_place *p)
 {
@@ -20,6 +32,8 @@ static __always_inline bool find_packet_place(const struct context *c, struct pa
 	__u32 data_at, tail;
 	__u16 mac, network;
 
+	if (is_frame(c))
+		return find_frame_place(c, p);
 	if (!c->skb)
 		return false;
 	data_at = skb->data - c->head;

@@ -17,8 +17,10 @@ enum probe_flags {
 	PROBE_CREATED = 1 << 6,	  /* a connection enters conntrack's table here */
 	PROBE_DESTROYED = 1 << 7, /* ... and leaves it here */
 	PROBE_CONNECTS = 1 << 8,  /* the packet's connection is about to enter it */
-	PROBE_LOOK = 1 << 9, /* the same as PROBE_STACK for user space alone, which wants to know the ways
+	PROBE_LOOK = 1 << 9,	/* the same as PROBE_STACK for user space alone, which wants to know the ways
 				     here of packets that are followed, also without an event */
+	PROBE_COPY = 1 << 10,	/* the skb that an argument points to may be replaced by a copy of it */
+	PROBE_FRAMES = 1 << 11, /* packets are as XDP has them */
 };
 
 #define ROOT_SKB -2 /* the packet, which no argument is */

@@ -63,8 +63,21 @@ static __always_inline struct call *recall(struct call_key *key, __u64 frame, __
 	return found;
 }
 
-/* The half at the entry. `frame`: an address on the stack that is the call's alone while it goes on. `keep`: the
- * arguments can't be had at the return. */
+/* `keep`: the arguments can't be had at the return. */
+static __always_inline void keep_call(struct context *c, const struct tracked *t, __u64 frame, bool keep)
+{
+	__builtin_memset(&c->call, 0, sizeof(c->call));
+	if (keep)
+		bpf_probe_read_kernel(c->call.arguments, CALL_REGISTERS * sizeof(__u64), c->ctx);
+	c->call.frame = frame;
+	c->call.head = (__u64)c->head;
+	if (t)
+		c->call.packet = *t;
+	if (!remember(c))
+		count(&c->counters->missed_return);
+}
+
+/* The half at the entry. `frame`: an address on the stack that is the call's alone while it goes on. */
 static __always_inline void call_begins(struct context *c, __u32 probe_id, __s16 first_at, __u64 frame,
 					bool keep)
 {
@@ -78,15 +91,7 @@ static __always_inline void call_begins(struct context *c, __u32 probe_id, __s16
 		return;
 	if (!t && tracking_on && c->skb && !fields_later)
 		t = start_tracking(c);
-	__builtin_memset(&c->call, 0, sizeof(c->call));
-	if (keep)
-		bpf_probe_read_kernel(c->call.arguments, CALL_REGISTERS * sizeof(__u64), c->ctx);
-	c->call.frame = frame;
-	c->call.head = (__u64)c->head;
-	if (t)
-		c->call.packet = *t;
-	if (!remember(c))
-		count(&c->counters->missed_return);
+	keep_call(c, t, frame, keep);
 }
 
 /* Is the packet still there? What is followed is known by its data; else only its memory can be looked at. */

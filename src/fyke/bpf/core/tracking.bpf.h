@@ -10,7 +10,7 @@
  */
 #pragma once
 
-#include "core/context.bpf.h"
+#include "core/frame.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -105,10 +105,21 @@ static __always_inline void take_fingerprint(struct context *c, struct tracked *
 	t->fingerprint = fingerprint(c->head, t->network_at);
 }
 
+/* What XDP has seen last: its memory may be an skb's now, or have been given to another packet unseen. Where nothing
+ * was taken to tell by, XDP has let the packet pass. */
+static __always_inline bool is_same_frame(struct context *c, const struct tracked *t)
+{
+	return !t->fingerprint || fingerprint(c->head, t->network_at) == t->fingerprint;
+}
+
 /* Headers that are pushed or pulled leave the bytes of the old one where they were, so they are compared in the
  * place where they were taken. A new packet in the same memory has other bytes there. */
 static __always_inline bool is_same_packet(struct context *c, struct tracked *t)
 {
+	if (frames_on && t->frame) {
+		t->frame = 0;
+		return is_same_frame(c, t);
+	}
 	if (!verify_identity)
 		return true;
 	if (!t->fingerprint) {
@@ -281,5 +292,43 @@ static __always_inline void track_expanded(struct context *c)
 		bpf_map_delete_elem(&tracking, &skb);
 	/* When it failed, the data is where it was. */
 	if (!(int)argument(c, c->probe->result_at) && bpf_map_update_elem(&tracking, &head, &moved, BPF_ANY))
+		count(&c->counters->tracking_full);
+}
+
+/* A packet that XDP is to see is copied where its memory doesn't suit, and its skb goes. What is known of it is kept
+ * meanwhile under the address of the caller's pointer to it. */
+static __always_inline struct sk_buff *skb_at_pointer(__u64 pointer)
+{
+	struct sk_buff *skb = NULL;
+
+	bpf_probe_read_kernel(&skb, sizeof(skb), (void *)pointer);
+	return skb;
+}
+
+static __always_inline void track_copy(struct context *c)
+{
+	__u64 pointer = argument(c, c->probe->other_at);
+	struct sk_buff *skb = skb_at_pointer(pointer);
+	struct tracked *t = is_kernel_address(skb) ? find_packet(skb) : NULL;
+
+	if (t && bpf_map_update_elem(&tracking, &pointer, t, BPF_ANY))
+		count(&c->counters->tracking_full);
+}
+
+static __always_inline void track_copied(struct context *c)
+{
+	__u64 pointer = argument(c, c->probe->other_at), head;
+	struct tracked *t = bpf_map_lookup_elem(&tracking, &pointer), moved;
+	struct sk_buff *skb;
+
+	if (!t)
+		return;
+	moved = *t;
+	bpf_map_delete_elem(&tracking, &pointer);
+	skb = skb_at_pointer(pointer);
+	if (!is_kernel_address(skb))
+		return;
+	head = (__u64)kread(skb, head);
+	if (bpf_map_update_elem(&tracking, &head, &moved, BPF_ANY))
 		count(&c->counters->tracking_full);
 }

@@ -15,6 +15,7 @@ enum exit_id {
 	EXIT_gro,
 	EXIT_gro_list,
 	EXIT_expand,
+	EXIT_copy,
 	EXITS,
 };
 
@@ -111,5 +112,16 @@ int exit_expand(void *ctx)
 
 	if (begin(&c, exit_probe[EXIT_expand], 0) && c.skb)
 		track_expanded(&c);
+	return 0;
+}
+
+/* Not in Linux 6.1, but in 6.12; before, it was part of veth, inlined. */
+SEC("?fexit/skb_pp_cow_data")
+int exit_copy(void *ctx)
+{
+	struct context c = { .ctx = ctx };
+
+	if (begin(&c, exit_probe[EXIT_copy], -1))
+		track_copied(&c);
 	return 0;
 }

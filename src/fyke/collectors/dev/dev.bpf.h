@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "core/context.bpf.h"
+#include "core/frame.bpf.h"
 
 struct section_dev {
 	char name[16];
@@ -31,6 +31,8 @@ static __always_inline struct net_device *context_dev(struct context *c)
 {
 	struct net_device *dev = NULL;
 
+	if (is_frame(c))
+		dev = frame_dev(c);
 	if (c->skb && !is_in_tree(c))
 		dev = c->skb_view->dev;
 	if (!is_kernel_address(dev)) {

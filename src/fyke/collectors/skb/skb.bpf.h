@@ -86,7 +86,7 @@ static __always_inline bool collect_packet(struct context *c, struct section_pac
 		s->capture_len = kept;
 		return !bpf_probe_read_kernel(s->data, kept, from);
 	}
-	if (!c->skb_view->protocol || snaplen < ETHERNET_BYTES)
+	if (!c->skb || !c->skb_view->protocol || snaplen < ETHERNET_BYTES)
 		return false;
 	__builtin_memset(s->data, 0, 12);
 	*(__u16 *)(s->data + 12) = c->skb_view->protocol;

@@ -14,7 +14,12 @@ SECTION = Section(
     (
         Column("orig_head", "uint64", "skb->head at first sight, half of the id", source="orig_head"),
         Column("timestamp_ns", "uint64", "Time of first sight, the other half", "ns", source="timestamp_ns"),
-        Column("skb", "uint64", "Address of the struct sk_buff: tells clones apart", source="skb"),
+        Column(
+            "skb",
+            "uint64",
+            "Address of the struct sk_buff: tells clones apart; 0 where it has none yet (XDP)",
+            source="skb",
+        ),
         Column(
             "parent_orig_head",
             "uint64",

@@ -21,7 +21,7 @@ class TrackingProbe:
     symbol: str
     flags: tuple[str, ...]
     lost: str = ""
-    skb: int = 0
+    skb: int | None = 0
     other: int | None = None
 
 
@@ -36,7 +36,7 @@ class TrackingExit:
     symbol: str
     exit: str
     lost: str
-    skb: int = 0
+    skb: int | None = 0
     other: int | None = None
     records: bool = False
 
@@ -82,3 +82,7 @@ EXITS: tuple[TrackingExit, ...] = (
     ),
     TrackingExit("pskb_expand_head", "expand", ""),
 )
+
+# A packet is copied to memory that suits XDP: seen at the entry and the return, where XDP is looked at.
+COPY = TrackingProbe("skb_pp_cow_data", ("COPY",), skb=None, other=1)
+COPY_EXIT = TrackingExit("skb_pp_cow_data", "copy", "", skb=None, other=1)

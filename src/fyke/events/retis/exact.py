@@ -102,7 +102,7 @@ def _place_in_journey(rows: list[Row], events: list[Any]) -> None:
         index = tracking.get("idx", position) if isinstance(tracking, dict) else position
         row["journey"] = Placed(id=PLACED_BY_US, index=index)
         skb = (row.get("skb_tracking") or {}).get("skb")
-        if type(skb) is int:
+        if type(skb) is int and skb != 0:
             row["journey"]["clone"] = seen.setdefault(skb, len(seen))
 
 

@@ -106,7 +106,7 @@ class Table:
         self._sections[_SECTIONS["journey"], rows] = True
         self._set("id", rows, series[rows])
         self._set("index", rows, np.where(has_index[rows], index[rows], positions[rows]))
-        rows = rows[has_skb[rows]]
+        rows = rows[has_skb[rows] & (skb[rows] != 0)]
         self._set("clone", rows, _by_first_sight(series[rows], skb[rows]))
 
     def _number(self, key: Key) -> tuple[Numbers, Flags]:

@@ -164,6 +164,8 @@ def _named(term: Term, end: End | None, name: str, words: str) -> int:
             known = {"false": 0, "true": 1}
         else:
             known = CONSTANTS.get(end.path.steps[-1].name, {})
+    elif term.path.root == r.RESULT:
+        known = CONSTANTS[r.RESULT]
     if name not in known:
         near = near_names(name, known) or sorted(known)[:5]
         hint = f"names: {', '.join(near)}" if near else f'a string has quotes: "{name}"'

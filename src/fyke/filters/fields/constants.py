@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fyke.kernel.verdicts import TC_VERDICTS, XDP_VERDICTS
+
 # include/uapi/linux/if_packet.h
 _PACKET = {
     "PACKET_HOST": 0,
@@ -41,6 +43,8 @@ _ETH_P = {
     "ETH_P_MACSEC": 0x88E5,
     "ETH_P_1588": 0x88F7,
 }
+# include/uapi/linux/bpf.h, include/uapi/linux/pkt_cls.h
+_VERDICTS = {name: value for names in (XDP_VERDICTS, TC_VERDICTS) for value, name in names.items()}
 
 CONSTANTS: dict[str, dict[str, int]] = {
     "pkt_type": _PACKET,
@@ -48,5 +52,6 @@ CONSTANTS: dict[str, dict[str, int]] = {
     "protocol": _ETH_P,
     "inner_protocol": _ETH_P,
     "vlan_proto": _ETH_P,
+    "retval": _VERDICTS,
 }
 """Name of a member -> name of a constant -> its value. Those of `protocol` are in the machine's order."""

@@ -16,7 +16,7 @@ __all__ = ["Resolved", "Types", "resolve"]
 
 # Where a root comes from when the probed function has no argument of its type, best first.
 FALLBACKS = {
-    "net_device": ("sk_buff.dev",),
+    "net_device": ("sk_buff.dev", "xdp_buff.rxq.dev"),
     "sock": ("sk_buff.sk",),
     "nf_conn": ("sk_buff._nfct:~0x7:nf_conn",),
     "net": ("net_device.nd_net.net", "sock.__sk_common.skc_net.net"),
