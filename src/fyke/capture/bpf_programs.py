@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from fyke.capture.arguments import root_slots
 from fyke.capture.planned import PlannedProbe
-from fyke.collectors.api import SKB
+from fyke.collectors.api import SKB, Collector
 from fyke.errors import Unsupported, UsageError
 from fyke.events.escape import printable
 from fyke.kernel.bpf_programs import TC, XDP, BpfProgram
@@ -36,10 +36,7 @@ def add_programs(probes: ProbeSet, spec: ProbeSpec, asked: str) -> None:
 
     Raises UsageError when there are none, Unsupported when they can't be attached to.
     """
-    known = [p for p in _loaded(probes.kernel, spec) if p.kind == spec.type]
-    found = _matching(known, spec.target)
-    if not found:
-        raise _missing(probes.kernel, spec, known)
+    known, found = named_programs(probes.kernel, spec)
     if not probes.kernel.features.has("fentry"):
         why = probes.kernel.features["fentry"].why
         raise Unsupported(f"can't probe BPF programs ({spec.text}): {why}", "see `fyke doctor`")
@@ -59,6 +56,21 @@ def add_programs(probes: ProbeSet, spec: ProbeSpec, asked: str) -> None:
     names = Counter(p.name for p in known)
     for program in good:
         probes.merge(_planned(probes, spec, asked, program, alone=names[program.name] == 1))
+
+
+def named_programs(kernel: Kernel, spec: ProbeSpec) -> tuple[list[BpfProgram], list[BpfProgram]]:
+    """Return all loaded programs of a type, and those a spec names. Raises UsageError when it names none."""
+    known = [p for p in _loaded(kernel, spec) if p.kind == spec.type]
+    found = _matching(known, spec.target)
+    if not found:
+        raise _missing(kernel, spec, known)
+    return known, found
+
+
+def takers(kind: str, collectors: Iterable[Collector]) -> list[Collector]:
+    """Return those of some collectors that get data at programs of a kind."""
+    taking = [c for c in collectors if SKB in c.takes]
+    return taking if kind == TC else [c for c in taking if _OF_FRAMES & {s.name for s in c.sections}]
 
 
 def _loaded(kernel: Kernel, spec: ProbeSpec) -> Sequence[BpfProgram]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fyke.capture.bpf_programs import named_programs, takers
 from fyke.capture.getters import ENDS, GETTERS
 from fyke.capture.kernel import Kernel
-from fyke.capture.probe_spec import TYPES, USER_TYPES, parse_probe
+from fyke.capture.probe_spec import PROGRAM_TYPES, TYPES, USER_TYPES, parse_probe
 from fyke.capture.reach import Reach, Reaches
 from fyke.capture.user_probes import places, programs
 from fyke.collectors import COLLECTORS, Collector
 from fyke.errors import FykeError, Unsupported, UsageError
+from fyke.kernel.bpf_programs import TC
 from fyke.kernel.btf import Param
 from fyke.kernel.patterns import matcher
 
@@ -80,8 +83,11 @@ class Inspection:
 
     def find(self, text: str) -> list[Probeable]:
         """Return what a pattern `[TYPE:]NAME` names, sorted. Raises UsageError or Unsupported for nothing."""
-        if TYPES.get(text.partition(":")[0]) in USER_TYPES:
+        kind = TYPES.get(text.partition(":")[0])
+        if kind in USER_TYPES:
             return self._in_programs(text)
+        if kind in PROGRAM_TYPES:
+            return self._at_programs(text)
         kind, pattern = _split(text)
         found = [] if kind == "raw_tracepoint" else self._functions(kind, pattern)
         left_out = found and not found[0].mechanisms and not self._everything
@@ -186,6 +192,22 @@ class Inspection:
         if not found:
             raise refused[0]
         return sorted(found.values(), key=lambda one: one.probe)
+
+    # BPF programs
+
+    def _at_programs(self, text: str) -> list[Probeable]:
+        spec = parse_probe(text)
+        known, found = named_programs(self.kernel, spec)
+        names = Counter(program.name for program in known)
+        collectors = tuple(c.name for c in takers(spec.type, self._collectors))
+        fexit = () if self.kernel.features["fentry"].state == "no" else ("fexit",)
+        places = []
+        for program in found:
+            symbol = program.name if names[program.name] == 1 else f"id:{program.id}"
+            ways = () if program.why_not else fexit
+            argument = {"skb" if spec.type == TC else "xdp": "argument 1"}
+            places.append(Probeable(spec.type, symbol, "", ways, collectors, (), argument))
+        return sorted(places, key=lambda one: one.probe)
 
     # Why not
 

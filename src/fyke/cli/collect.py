@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
         from fyke.capture.begin import cpus
         from fyke.capture.plan import make_plan
 
-        kernel = LiveKernel()
+        # What a profile's conditions have read is read already, unless tracefs has come since.
+        known = None if args.allow_system_changes else getattr(args, "kernel", None)
+        kernel = known or LiveKernel()
         try:
             plan = make_plan(options, kernel, *cpus())
         except FykeError as error:

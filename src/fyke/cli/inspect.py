@@ -19,8 +19,8 @@ OPTIONS = (
     Option(
         ("-p", "--probe"),
         "functions and tracepoints that match [TYPE:]PATTERN and give some collector data; TYPE is tp, k, "
-        "kr, fe, fx or func, `*` matches anything; of user programs, those of u:PATH:PATTERN and "
-        "usdt:PATH:PATTERN:PATTERN; may be repeated (default when given without one: *)",
+        "kr, fe, fx or func, `*` matches anything; of programs, those of u:PATH:PATTERN, "
+        "usdt:PATH:PATTERN:PATTERN, xdp:PATTERN and tc:PATTERN; may be repeated (default when given without one: *)",
         {"metavar": "PATTERN", "nargs": "?", "const": "*", "action": "append"},
     ),
     Option(

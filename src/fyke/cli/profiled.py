@@ -54,7 +54,8 @@ def command_of(name: str) -> Command:
 def parse_profiled(
     name: str, rest: Sequence[str], profiles: Sequence[str], extra: Sequence[str]
 ) -> argparse.Namespace:
-    """Return the arguments of a command, profiles applied; `expanded` holds what they add as words.
+    """Return the arguments of a command, profiles applied; `expanded` holds what they add as words, `kernel`
+    what was read of it to choose among variants, or None.
 
     Raises UsageError, and Unsupported when a profile has nothing for this machine.
     """
@@ -64,6 +65,7 @@ def parse_profiled(
     layers = [apply(find_profile(one, places), name, command, machine) for one in names]
     args = command.namespace(command.merged([*layers, line]))
     args.expanded = command.words(command.effective(layers, line))
+    args.kernel = machine.kernel
     return args
 
 

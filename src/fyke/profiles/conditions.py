@@ -125,10 +125,13 @@ class SymbolCondition:
 
 
 class ThisMachine:
-    """The running kernel; asked only when a condition needs it."""
+    """The running kernel; asked only when a condition needs it.
+
+    kernel: what was read of it, None while nothing was; reading it is a good part of starting a collection.
+    """
 
     def __init__(self) -> None:
-        self._kernel: LiveKernel | None = None
+        self.kernel: LiveKernel | None = None
 
     @property
     def version(self) -> KernelVersion:
@@ -139,11 +142,11 @@ class ThisMachine:
 
     def why_no_symbol(self, name: str) -> str | None:
         """Return why a symbol can't be probed here, None when it can. Raises Unsupported without BTF."""
-        if self._kernel is None:
+        if self.kernel is None:
             from fyke.kernel.view import LiveKernel
 
-            self._kernel = LiveKernel()
-        kernel = self._kernel
+            self.kernel = LiveKernel()
+        kernel = self.kernel
         if ":" in name:
             return kernel.why_no_tracepoint(name)
         if why := kernel.why_no_function(name):

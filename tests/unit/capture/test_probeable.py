@@ -13,6 +13,7 @@ from made_kernel import ALL, INT, SKB, SOCK, WHY_NOT, made_kernel
 from fyke.capture.plan import Options, make_plan
 from fyke.capture.probeable import Inspection, Probeable
 from fyke.errors import FykeError, Unsupported, UsageError
+from fyke.kernel.bpf_programs import BpfProgram
 
 MORE = {"tcp_probed": (SOCK, INT), "two_lines": (INT, SKB)}
 
@@ -156,6 +157,27 @@ def test_what_is_in_a_program_is_listed(tmp_path: Path) -> None:
     assert (one.probe, two.probe) == (f"usdt:{path}:p:one", f"usdt:{path}:p:two")
     assert (one.mechanisms, one.found, two.found) == (("usdt",), {"arguments": "0, 2"}, {})
     assert refused(f"u:{path}:none").message.startswith("there is no function none in ")
+
+
+def test_loaded_programs_are_listed_by_names_that_say_which() -> None:
+    loaded = (
+        BpfProgram(7, "xdp", "balance", 3),
+        BpfProgram(8, "xdp", "count", 3),
+        BpfProgram(9, "xdp", "count", 3, why_not="it has no types (BTF)"),
+        BpfProgram(10, "tc", "shape", 3),
+    )
+    here = inspection(programs=loaded)
+    found = here.find("xdp:*")
+    assert [(one.probe, one.mechanisms) for one in found] == [
+        ("xdp:balance", ("fexit",)),
+        ("xdp:id:8", ("fexit",)),
+        ("xdp:id:9", ()),
+    ]
+    assert found[0].collectors == ("skb-tracking", "skb", "ns", "dev")
+    (shape,) = here.find("tc:shape")
+    assert (shape.probe, shape.found) == ("tc:shape", {"skb": "argument 1"})
+    assert "ct" in shape.collectors
+    assert refused("xdp:nope", programs=loaded).message == "no XDP program nope is loaded here"
 
 
 def test_near_names_are_told() -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_kernel import made_kernel
 from made_session import on_made_kernel
 
 from fyke.cli.main import main
 from fyke.kernel import tracepoints
+from fyke.kernel.view import LiveKernel
 
 RX, TX, DROP = "net:netif_receive_skb", "net:net_dev_start_xmit", "skb:kfree_skb"
 
@@ -209,6 +211,27 @@ def test_typing_mistakes_are_found_where_there_is_no_kernel_to_speak_of(
         if name not in needs_kernel:
             assert main(["collect", "-o", "old.arrow", *arguments]) == 2, name
             assert f"error: {message}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "readings"), [([], 1), (["--allow-system-changes"], 2)])
+def test_what_a_profile_has_read_of_the_kernel_is_read_again_only_if_tracefs_may_have_come(
+    option: list[str], readings: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    profile = tmp_path / "own.yaml"
+    profile.write_text(
+        'version: "1.0"\nname: own\ncollect:\n'
+        "  - name: one\n    when: [{type: symbol, name: ip_rcv}]\n    args: {probe: [ip_rcv]}\n"
+    )
+    made: list[LiveKernel] = []
+
+    def read() -> LiveKernel:
+        made.append(made_kernel())
+        return made[-1]
+
+    monkeypatch.setattr("fyke.kernel.view.LiveKernel", read)
+    monkeypatch.setattr(tracepoints, "available_events", frozenset)
+    assert main(["-p", str(profile), "collect", "--dry-run", *option]) == 0
+    assert len(made) == readings
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file or directory"), ValueError("no list")])
