@@ -20,7 +20,8 @@ OPTIONS = (
         ("-p", "--probe"),
         "functions and tracepoints that match [TYPE:]PATTERN and give some collector data; TYPE is tp, k, "
         "kr, fe, fx or func, `*` matches anything; of programs, those of u:PATH:PATTERN, "
-        "usdt:PATH:PATTERN:PATTERN, xdp:PATTERN and tc:PATTERN; may be repeated (default when given without one: *)",
+        "usdt:PATH:PATTERN:PATTERN, xdp:PATTERN and tc:PATTERN; may be repeated (default when given without "
+        "one: *)",
         {"metavar": "PATTERN", "nargs": "?", "const": "*", "action": "append"},
     ),
     Option(
