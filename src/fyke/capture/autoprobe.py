@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ASKED = "--probe-stack"
 SEEDS = ("tp:skb:consume_skb", "tp:skb:kfree_skb")
+MOST_PROBES = 1 << 14  # room for one takes 64 bytes a CPU
 _ENDS = ("skb:consume_skb", "skb:kfree_skb")
 # What runs in between when a packet is received: what is further out was interrupted, and is not on its way.
 _INTERRUPTS = ("asm_common_interrupt", "asm_sysvec_", "el1h_64_irq", "el1_irq")
@@ -30,12 +31,17 @@ _INTERRUPTS = ("asm_common_interrupt", "asm_sysvec_", "el1h_64_irq", "el1_irq")
 _EVERYWHERE = "pskb_expand_head"
 
 
-def check_filtered(filters: FilterOptions) -> None:
-    """Raise UsageError where nothing says which packets' stacks to look at."""
+def check_adding(filters: FilterOptions, max_probes: int) -> None:
+    """Raise UsageError where nothing says which packets to follow, or so many probes can't have room."""
     if all(getattr(filters, one.name) is None for one in fields(filters)):
         raise UsageError(
             "--probe-stack needs a filter: without, it would probe whatever any packet passes",
             "say which packets, e.g. -f icmp or -m 'sk_buff.mark == 7'",
+        )
+    if max_probes > MOST_PROBES:
+        raise UsageError(
+            f"--max-probes {max_probes} is too many for --probe-stack, which makes room for all of them",
+            f"give at most {MOST_PROBES}",
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fyke.capture.arguments import ARGUMENTS
-from fyke.capture.autoprobe import SEEDS, check_filtered, plan_adding
+from fyke.capture.autoprobe import SEEDS, check_adding, plan_adding
 from fyke.capture.connections import Connections, plan_connections
 from fyke.capture.filters import FilterOptions, Filters, check_filters, parse_filters, plan_filters
 from fyke.capture.kernel import Kernel
@@ -129,7 +129,7 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     named = [(parse_probe(text), text) for text in options.probes]  # before the kernel is asked anything
     parsed = parse_filters(options.filters)
     if options.probe_stack:
-        check_filtered(options.filters)
+        check_adding(options.filters, options.max_probes)
     collectors, notes = _choose_collectors(options, kernel)
     sections = _choose_sections(options, collectors, kernel)
     filters = plan_filters(parsed, kernel)
@@ -197,7 +197,7 @@ def check_options(options: Options) -> None:
     _check_collectors(options.collectors)
     parse_filters(options.filters)
     if options.probe_stack:
-        check_filtered(options.filters)
+        check_adding(options.filters, options.max_probes)
 
 
 def default_buffer_bytes(cpus: int) -> int:

@@ -89,6 +89,8 @@ def test_what_cant_be() -> None:
     assert (
         error.message == "--probe-stack can't probe functions: no kprobes here, this kernel doesn't have it"
     )
+    error = refused(probe_stack=True, filters=ICMP, max_probes=16_385)
+    assert error.message.startswith("--max-probes 16385 is too many for --probe-stack")
     error = refused(probe_stack=True, filters=ICMP, max_probes=2)
     assert error.message.endswith("are more than --max-probes 2")
 
