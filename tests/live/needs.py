@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
@@ -84,6 +85,16 @@ def _nft_types() -> str:
     return "" if there else "nothing describes the structures of nf_tables"
 
 
+def _openvswitch() -> str:
+    from live.vswitchd import programs
+
+    if subprocess.run(["modprobe", "openvswitch"], capture_output=True, check=False).returncode:
+        return "no module openvswitch"
+    if not Path("/sys/kernel/btf/openvswitch").exists():
+        return "nothing describes the structures of openvswitch"
+    return "" if programs() else "Open vSwitch isn't built (tests/vm/openvswitch.py)"
+
+
 def _clang() -> str:
     return "" if shutil.which("clang") else "no clang"
 
@@ -93,6 +104,7 @@ _OWN: dict[str, Callable[[], str]] = {
     "bridge_module": _bridge_module,
     "ftp_helper": _ftp_helper,
     "nft_types": _nft_types,
+    "openvswitch": _openvswitch,
     "tbf": _tbf,
     "veth_gro": _veth_gro,
     "vlan": _vlan,

@@ -22,6 +22,7 @@ __all__ = [
     "TwoNs",
     "bridged",
     "mirrored",
+    "namespaces",
     "nft",
     "offloads",
     "routed",
@@ -80,7 +81,7 @@ class Routed:
 @contextmanager
 def two_ns() -> Iterator[TwoNs]:
     """Two namespaces joined by a veth pair."""
-    with _namespaces("a", "b") as (ns_a, ns_b):
+    with namespaces("a", "b") as (ns_a, ns_b):
         a, b = _host(ns_a, 1), _host(ns_b, 2)
         _veth(a, b)
         yield TwoNs(a, b)
@@ -89,7 +90,7 @@ def two_ns() -> Iterator[TwoNs]:
 @contextmanager
 def routed() -> Iterator[Routed]:
     """Three namespaces in a row; the one in the middle forwards. It has no default route."""
-    with _namespaces("a", "r", "b") as (ns_a, router, ns_b):
+    with namespaces("a", "r", "b") as (ns_a, router, ns_b):
         a, to_a = _host(ns_a, 1), _host(router, 2, suffix="a")
         to_b, b = _host(router, 1, net=1, suffix="b"), _host(ns_b, 2, net=1)
         router.sysctl({"ipv4.ip_forward": 1, "ipv6.conf.all.forwarding": 1})
@@ -103,7 +104,7 @@ def routed() -> Iterator[Routed]:
 @contextmanager
 def bridged() -> Iterator[tuple[TwoNs, Netns]]:
     """Two hosts joined by a bridge, which is in a namespace of its own (the second value)."""
-    with _namespaces("a", "b", "s") as (ns_a, ns_b, switch):
+    with namespaces("a", "b", "s") as (ns_a, ns_b, switch):
         a, b = _host(ns_a, 1), _host(ns_b, 2)
         switch.ip(f"link add {switch.name} up type bridge stp_state 0 forward_delay 0")
         for host in (a, b):
@@ -160,7 +161,7 @@ def tunnel(pair: TwoNs, kind: str) -> Iterator[TwoNs]:
 @contextmanager
 def mirrored() -> Iterator[tuple[TwoNs, Host]]:
     """Two namespaces as in two_ns; what a sends is cloned by tc to a third one, the second value."""
-    with two_ns() as pair, _namespaces("m") as (ns,):
+    with two_ns() as pair, namespaces("m") as (ns,):
         mirror = _host(ns, 3)
         out = f"{pair.a.dev}m"
         _pair(pair.a.ns, out, "02:00:00:00:00:f0", ns, mirror.dev)
@@ -214,7 +215,8 @@ _QUIET = {
 
 
 @contextmanager
-def _namespaces(*letters: str) -> Iterator[list[Netns]]:
+def namespaces(*letters: str) -> Iterator[list[Netns]]:
+    """Namespaces of names that nobody else has."""
     names = unique_names(*letters)
     with ExitStack() as stack:
         made = [Netns(name) for name in names]

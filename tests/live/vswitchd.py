@@ -1,6 +1,6 @@
 """An Open vSwitch of our own: its database and its daemon, in a folder, ended with the test.
 
-Built with USDT probes by tests/vm/openvswitch.py, which must be importable.
+Built with USDT probes by tests/vm/openvswitch.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ from typing import Self
 
 from live.waiting import eventually
 
-__all__ = ["Vswitchd"]
+__all__ = ["Vswitchd", "programs"]
+
+
+def programs() -> Path | None:
+    """Return the folder of what was built, if it was."""
+    folder = Path(__file__).resolve().parents[2] / "build" / "openvswitch"
+    return folder.resolve() if folder.is_dir() else None
 
 
 class Vswitchd:

@@ -25,6 +25,7 @@ PROGRAMS = (
     "ovsdb/ovsdb-tool",
     *(f"utilities/ovs-{name}" for name in ("vsctl", "appctl", "dpctl", "ofctl")),
 )
+_LINK = Path(__file__).resolve().parents[2] / "build" / "openvswitch"
 _SCHEMA = "vswitchd/vswitch.ovsschema"
 _SUITE = "sid"
 _PACKAGE = "systemtap-sdt-dev"  # the header of USDT probes
@@ -36,9 +37,8 @@ _MADE_FIRST = "include Makefile\nmade-first: $(BUILT_SOURCES)\n"
 
 
 def built() -> Path | None:
-    """Return the folder of the programs if they are in the cache."""
-    home = cache() / "openvswitch" / "programs"
-    return home if home.is_dir() else None
+    """Return the folder of the programs if they have been built. In a guest, too, which has no cache."""
+    return _LINK.resolve() if _LINK.is_dir() else None
 
 
 def build() -> Path:
@@ -47,10 +47,16 @@ def build() -> Path:
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return built() or _build(home)
+        programs = home / "programs"
+        if not programs.is_dir():
+            _build(home)
+        _LINK.parent.mkdir(exist_ok=True)
+        _LINK.unlink(missing_ok=True)
+        _LINK.symlink_to(programs)
+        return programs
 
 
-def _build(home: Path) -> Path:
+def _build(home: Path) -> None:
     print("  BUILD   Open vSwitch", flush=True)
     half = home / "half"
     shutil.rmtree(half, ignore_errors=True)
@@ -72,7 +78,6 @@ def _build(home: Path) -> Path:
         shutil.copy2(source / name, programs / name)
     programs.rename(home / "programs")
     shutil.rmtree(half)
-    return home / "programs"
 
 
 def _compile(source: Path) -> None:

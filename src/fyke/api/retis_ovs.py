@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from fyke.api.retis_fields import Json, RetisFields, RetisList
+from fyke.events.ovs import ufid_text
 
 _OPERATIONS = {"exec": 0, "put": 1}
 _IN_PARTS = frozenset({"output", "recirc", "ct"})  # actions whose fields are one level further down
@@ -20,8 +21,7 @@ class RetisUfid(RetisList):
 
     def show(self) -> str:
         """Return it as OVS writes it."""
-        a, b, c, d = self
-        return f"{a:08x}-{b >> 16:04x}-{b & 0xFFFF:04x}-{c >> 16:04x}-{c & 0xFFFF:04x}{d:08x}"
+        return ufid_text(self)
 
 
 class RetisOvs(RetisFields):

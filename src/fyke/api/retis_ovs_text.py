@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from fyke.api.retis_fields import Json
 from fyke.api.retis_ovs import RetisUfid
+from fyke.collectors.ovs.texts import command, ct_flags, flow_lines, nat, plain_action
 from fyke.events.escape import printable
+from fyke.events.ovs import CT_NAT
 
-_COMMANDS = ("unspec", "miss", "action", "exec")  # of an upcall (enum ovs_packet_cmd)
-# Flags of conntrack's action, in the order of the text (bits of Retis' own).
-_CT_FLAGS = ((0, "commit"), (1, "force"), (10, "persistent"), (9, "hash"), (11, "random"))
-_MAP_IPS, _MAP_PORTS = 1 << 7, 1 << 8
-_RENAMED = {"set": "tunnel_set"}
 _INDENT = " " * 4
 
 
@@ -31,12 +28,12 @@ def detrace_text(fields: Json) -> str:
 
 
 def _upcall(fields: Json) -> str:
-    return f"upcall{_command(fields['cmd'])} port {fields['port']} cpu {fields['cpu']}"
+    return f"upcall{command(fields['cmd'])} port {fields['port']} cpu {fields['cpu']}"
 
 
 def _enqueue(fields: Json) -> str:
     where = f"{_of_upcall(fields)} q {fields['queue_id']}"
-    return f"upcall_enqueue{_command(fields['cmd'])} {where} ret {fields['ret']}"
+    return f"upcall_enqueue{command(fields['cmd'])} {where} ret {fields['ret']}"
 
 
 def _return(fields: Json) -> str:
@@ -80,35 +77,16 @@ def _action(fields: Json) -> str:
     if name == "drop":
         return f"drop {fields['reason']}"
     if name == "ct":
-        return (
-            f"ct zone {fields['zone_id']}{_nat(fields.get('nat'), fields['flags'])}{_flags(fields['flags'])}"
-        )
-    return "unspec" if name is None else _RENAMED.get(name, printable(name))
+        flags = fields["flags"]
+        return f"ct zone {fields['zone_id']}{_nat(fields.get('nat'), flags)}{ct_flags(flags)}"
+    return plain_action(name)
 
 
-def _nat(nat: Json | None, flags: int) -> str:
-    if nat is None:
+def _nat(found: Json | None, flags: int) -> str:
+    if found is None:
         return ""
-    if nat.get("dir") is None:
-        return " nat"
-    address = _range(nat.get("min_addr"), nat.get("max_addr")) if flags & _MAP_IPS else ""
-    port = _range(nat.get("min_port"), nat.get("max_port")) if flags & _MAP_PORTS else ""
-    return f" nat({printable(nat['dir'])}{address and f'={address}'}{port and f':{port}'})"
-
-
-def _range(low: str | int | None, high: str | int | None) -> str:
-    if low is None or high is None:
-        return ""
-    return printable(str(low)) + ("" if low == high else f"-{printable(str(high))}")
-
-
-def _flags(flags: int) -> str:
-    names = ",".join(name for bit, name in _CT_FLAGS if flags >> bit & 1)
-    return f" {names}" if names else ""
-
-
-def _command(number: int) -> str:
-    return f" ({_COMMANDS[number]})" if 0 <= number < len(_COMMANDS) else ""
+    addresses, ports = ((found.get(f"min_{what}"), found.get(f"max_{what}")) for what in ("addr", "port"))
+    return nat(flags | CT_NAT, found.get("dir"), addresses, ports)
 
 
 def _of_upcall(fields: Json) -> str:
@@ -116,12 +94,12 @@ def _of_upcall(fields: Json) -> str:
 
 
 def _lines(texts: list[str]) -> list[str]:
-    return [line for text in texts for line in _text(text).split("\n")]
+    return [line for text in texts for line in flow_lines(text)]
 
 
 def _text(text: str) -> str:
     """Return text of OVS, safe to show, in its lines."""
-    return "\n".join(printable(line) for line in text.split("\n"))
+    return "\n".join(flow_lines(text))
 
 
 _EVENTS = {

@@ -11,6 +11,7 @@
 #include "probes/xdp.bpf.h"
 #include "probes/exits.bpf.h"
 #include "probes/connections.bpf.h"
+#include "probes/ovs.bpf.h"
 #include "probes/uprobe.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

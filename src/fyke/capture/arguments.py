@@ -21,6 +21,10 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "nft_rule": ("struct nft_rule_dp *",),
     "nft_chain": ("struct nft_chain *",),
     "nft_type": ("enum nft_trace_types",),
+    "ovs_info": ("struct dp_upcall_info *",),
+    "ovs_dp": ("struct datapath *",),
+    "ovs_key": ("struct sw_flow_key *",),
+    "ovs_attr": ("struct nlattr *",),
 }
 
 # Offsets of the argument registers in struct pt_regs (arch/*/include/uapi/asm/ptrace.h; psABI, AAPCS64).

@@ -112,6 +112,8 @@ class Decoder:
     def _column(
         self, section: Section, column: Column, rows: Records, here: npt.NDArray[np.bool_] | None
     ) -> pa.Array:
+        if not column.source:  # made later
+            return nulls(len(rows), _type(column))
         if column.type == "binary":
             return _binary(rows[column.source], rows["capture_len"], here)
         raw = rows[column.source]

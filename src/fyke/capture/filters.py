@@ -187,7 +187,7 @@ def check_filters(filters: Filters, probes: Sequence[PlannedProbe], params: Para
     asked = [p for p in probes if p.sections and not p.internal and not p.connection and not p.user]
     notes = []
     if filters.packet or filters.inner:
-        without = [p.symbol for p in asked if not {"skb", "xdp"} & p.arguments.keys()]
+        without = [p.symbol for p in asked if not ({"skb", "xdp"} & p.arguments.keys() or p.finds_skb)]
         notes += _useless(without, len(asked), "packet filter", "there is no packet")
         if filters.packet and filters.packet.raw is None:
             notes.append(

@@ -18,6 +18,7 @@ class Mechanism:
 
     program: the one that runs at the probe. entry: of returns, the one that runs at the function's entry.
     connections: the one where a connection comes or goes. frames: those at XDP programs, at return and entry.
+    ovs, ovs_entry: those of Open vSwitch's probes.
     cookie: the rodata switch and feature of a cookie that carries the number of the probe; None: there is
     none, so that each probe has a copy of the program; empty: there always is one.
     array: arguments are given as an array, not in registers. all: those that aren't in registers, too.
@@ -33,25 +34,48 @@ class Mechanism:
     trampoline: bool = False
     many: bool = False
     connections: str = ""
+    ovs: str = ""
+    ovs_entry: str = ""
     user: bool = False
     frames: tuple[str, str] = ("", "")
 
     @property
     def programs(self) -> tuple[str, ...]:
         """All its programs."""
-        names = (self.program, self.entry, self.connections, *self.frames)
+        names = (self.program, self.entry, self.connections, self.ovs, self.ovs_entry, *self.frames)
         return tuple(name for name in names if name)
 
 
 MECHANISMS = {
-    "raw_tracepoint": Mechanism("probe_raw_tracepoint", cookie="raw_tracepoint_cookie", array=True, all=True),
-    "kprobe": Mechanism("probe_kprobe", cookie="kprobe_cookie", connections="connection_kprobe"),
-    "kprobe_multi": Mechanism(
-        "probe_kprobe_multi", cookie="", many=True, connections="connection_kprobe_multi"
+    "raw_tracepoint": Mechanism(
+        "probe_raw_tracepoint", cookie="raw_tracepoint_cookie", array=True, all=True, ovs="ovs_raw_tracepoint"
     ),
-    "kretprobe": Mechanism("probe_kretprobe", "entry_kretprobe", cookie="kprobe_cookie", array=True),
+    "kprobe": Mechanism(
+        "probe_kprobe", cookie="kprobe_cookie", connections="connection_kprobe", ovs="ovs_kprobe"
+    ),
+    "kprobe_multi": Mechanism(
+        "probe_kprobe_multi",
+        cookie="",
+        many=True,
+        connections="connection_kprobe_multi",
+        ovs="ovs_kprobe_multi",
+    ),
+    "kretprobe": Mechanism(
+        "probe_kretprobe",
+        "entry_kretprobe",
+        cookie="kprobe_cookie",
+        array=True,
+        ovs="ovs_kretprobe",
+        ovs_entry="ovs_entry_kretprobe",
+    ),
     "kretprobe_multi": Mechanism(
-        "probe_kretprobe_multi", "entry_kretprobe_multi", cookie="", array=True, many=True
+        "probe_kretprobe_multi",
+        "entry_kretprobe_multi",
+        cookie="",
+        array=True,
+        many=True,
+        ovs="ovs_kretprobe_multi",
+        ovs_entry="ovs_entry_kretprobe_multi",
     ),
     "fentry": Mechanism("probe_fentry", array=True, all=True, trampoline=True),
     "fexit": Mechanism(

@@ -9,6 +9,7 @@ import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fyke.capture import ovs
 from fyke.capture.arguments import ARGUMENTS
 from fyke.capture.autoprobe import SEEDS, check_adding, plan_adding
 from fyke.capture.connections import Connections, plan_connections
@@ -23,6 +24,7 @@ from fyke.collectors import COLLECTORS, Collector
 from fyke.collectors.ct import COLLECTOR as CT
 from fyke.collectors.ct.events import CT_EVENT
 from fyke.collectors.nft.verdicts import DEFAULT as DEFAULT_VERDICTS
+from fyke.collectors.ovs import COLLECTOR as OVS
 from fyke.errors import Unsupported, UsageError
 
 DEFAULT_PROBES = ("tp:net:netif_receive_skb", "tp:net:net_dev_start_xmit")
@@ -46,6 +48,7 @@ class Options:
     skb_sections: tuple[str, ...] = ()
     nft_verdicts: tuple[str, ...] = DEFAULT_VERDICTS
     ct_events: bool = False
+    ovs_track: bool = False
     stack: bool = False
     probe_stack: bool = False
     snaplen: int = DEFAULT_SNAPLEN
@@ -81,6 +84,7 @@ class Plan:
     adds: str = ""
     max_probes: int = DEFAULT_MAX_PROBES
     stack: bool = False
+    ovs_track: bool = False
     tracking_entries: int = TRACKING_ENTRIES
     stack_entries: int = STACK_ENTRIES
     call_entries: int = CALL_ENTRIES
@@ -144,6 +148,8 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
         probes.add(spec, asked)
     for spec, collector in own:
         probes.add(spec, collector.name, collector)
+    if OVS in collectors:
+        ovs.complete(probes, track=options.ovs_track)
     if options.ct_events:
         probes.add_connections(judge=connections.noted)
     on = any(c.name == "skb-tracking" for c in collectors)
@@ -186,6 +192,7 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
         adds,
         options.max_probes,
         options.stack,
+        ovs_track=options.ovs_track and OVS in collectors,
         user_task=wanted_task(options.filters.pid),
     )
 

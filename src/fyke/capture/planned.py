@@ -70,11 +70,23 @@ class PlannedProbe:
         return bool(self.flags & {CREATED.flag, DESTROYED.flag})
 
     @property
+    def finds_skb(self) -> bool:
+        """Whether the packet is no argument, but found by the program."""
+        return "skb" in self.steps or "OVS_LOOKUP" in self.flags
+
+    @property
+    def ovs(self) -> bool:
+        """Whether it is one of Open vSwitch's, which have programs of their own."""
+        return any(flag.startswith("OVS_") for flag in self.flags)
+
+    @property
     def program(self) -> str:
         """The program of the BPF object that runs there."""
         if self.exit:
             return f"exit_{self.exit}"
         how = MECHANISMS[self.mechanism]
+        if self.ovs:
+            return how.ovs
         if self.takes_frames:
             return how.frames[0]
         return how.connections if self.connection else how.program
@@ -83,6 +95,8 @@ class PlannedProbe:
     def entry_program(self) -> str:
         """Of a return, the program that runs at the function's entry."""
         how = MECHANISMS[self.mechanism]
+        if self.ovs:
+            return how.ovs_entry
         return how.frames[1] if self.takes_frames else how.entry
 
     @property

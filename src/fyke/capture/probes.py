@@ -131,7 +131,7 @@ class ProbeSet:
         if probe.at_program:
             return [XDP_BUFF if probe.takes_frames else SKB]
         params = readable_params(self._types(probe.symbol, probe.mechanism) or [], probe.mechanism)
-        return [*params, SKB] if "skb" in probe.steps else params
+        return [*params, SKB] if probe.finds_skb else params
 
     def _params(self, target: str, mechanism: str) -> tuple[Param, ...] | None:
         if mechanism == "raw_tracepoint":

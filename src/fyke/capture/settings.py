@@ -53,6 +53,7 @@ def set_rodata(
     for end in ENDS:
         put(f"{end}_steps_on", "?", bool(plan.adds) or any(end in p.steps for p in plan.probes))
     put("nft_verdicts", "I", nft_verdict_mask(plan.nft_verdicts))
+    put("ovs_track", "?", plan.ovs_track)
     put("note_connections", "?", plan.connections.noted)
     put("connections_netns", "I", plan.connections.netns)
     put("any_stack", "?", plan.any_stack)
@@ -95,7 +96,7 @@ def probe_config(
         config[f"{end}_steps"][: len(probe.steps.get(end, ()))] = probe.steps.get(end, ())
     config["root_at"] = -1
     for place, root in enumerate(roots):
-        if "skb" in probe.steps and f"struct {root} *" == SKB:
+        if probe.finds_skb and f"struct {root} *" == SKB:
             config["root_at"][place] = _ROOT_SKB
         elif root in probe.roots:
             index = probe.roots[root]

@@ -18,8 +18,8 @@ DUMP_STAGES = ("cbpf", "ebpf", "fields")
 OPTIONS = (
     Option(
         ("-c", "--collectors"),
-        "what to collect: auto (all that work here), or some of skb-tracking, skb-drop, skb, ns, dev, nft, "
-        "ct; those named must work (default: auto)",
+        "what to collect: auto (all that work here), or some of skb-tracking, skb-drop, skb, ns, dev, ovs, "
+        "nft, ct; those named must work (default: auto)",
         {"metavar": "LIST", "action": "append"},
     ),
     Option(

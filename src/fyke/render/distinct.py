@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class TextCache:
     def texts(self, columns: Sequence[pa.Array]) -> pa.Array | None:
         """Return a text (or null) for each row of equally long columns; None when no row has one.
 
-        Columns are of any type that Arrow can hash: numbers, strings, binary, bool.
+        Columns are of types that Arrow can hash (numbers, strings, binary, bool), or lists, given as tuples.
         """
         if all(column.null_count == len(column) for column in columns):
             return None
@@ -47,18 +48,41 @@ class TextCache:
 
 def _distinct_rows(columns: Sequence[pa.Array]) -> tuple[list[tuple[Any, ...]], pa.Array]:
     """Return the distinct rows as tuples of Python values, and for each row its place among them."""
-    encoded = [column.dictionary_encode("encode") for column in columns]
+    encoded = [_encoded(column) for column in columns]
     if len(encoded) == 1:
-        return [(value,) for value in python_values(encoded[0].dictionary)], encoded[0].indices
+        return [(value,) for value in _values(encoded[0])], encoded[0].indices
     varying = [e for e in encoded if len(e.dictionary) > 1]
     codes, decode = _codes(varying, len(columns[0]))
     lists = []
     for e in encoded:
-        values = python_values(e.dictionary)
+        values = _values(e)
         lists.append(
             [values[i] for i in decode[id(e)]] if id(e) in decode else values * len(codes.dictionary)
         )
     return list(zip(*lists, strict=True)), codes.indices
+
+
+@dataclass(frozen=True, eq=False)
+class _Lists:
+    """A column of lists as Arrow's dictionary columns are. dictionary: the distinct ones, as tuples."""
+
+    indices: pa.Array
+    dictionary: list[tuple[Any, ...] | None]
+
+
+def _encoded(column: pa.Array) -> Any:
+    if not pa.types.is_list(column.type):
+        return column.dictionary_encode("encode")
+    if column.null_count == len(column):
+        return _Lists(pa.array(np.zeros(len(column), np.int32)), [None])
+    numbers: dict[tuple[Any, ...] | None, int] = {}
+    values = (None if value is None else tuple(value) for value in column.to_pylist())
+    codes = [numbers.setdefault(value, len(numbers)) for value in values]
+    return _Lists(pa.array(codes, pa.int32()), list(numbers))
+
+
+def _values(encoded: Any) -> list[Any]:
+    return encoded.dictionary if isinstance(encoded, _Lists) else python_values(encoded.dictionary)
 
 
 def _codes(varying: Sequence[pa.Array], rows: int) -> tuple[pa.Array, dict[int, list[int]]]:

@@ -17,15 +17,16 @@ RX, TX, DROP, CONSUME = "net:netif_receive_skb", "net:net_dev_start_xmit", "skb:
 COLLECTORS = ["skb-tracking", "skb-drop", "skb", "ns", "dev", "ct"]
 USUAL = {"skb_tracking", "packet", "vlan_accel", "netns", "dev", "ct", "ct_parent"}
 NO_NFT = "nft is off: this kernel has no nftables"
+NO_OVS = "ovs is off: the module openvswitch is not loaded"
 NO_GSO = "skb-tracking: can't see which packet GSO segments were cut from"
 
 
 def planned(
     kernel: LiveKernel | None = None, cpus: int = 2, online: tuple[int, ...] | None = None, **options: Any
 ) -> Plan:
-    """Plan; the note that a made-up kernel has no nftables, as it is by itself, is left out."""
+    """Plan; that a made-up kernel has no nftables and Open vSwitch, as it is by itself, is left out."""
     plan = make_plan(Options(**options), kernel or made_kernel(), cpus, online)
-    return replace(plan, notes=tuple(note for note in plan.notes if not note.startswith(NO_NFT)))
+    return replace(plan, notes=tuple(note for note in plan.notes if not note.startswith((NO_NFT, NO_OVS))))
 
 
 def probes(plan: Plan) -> dict[str, PlannedProbe]:

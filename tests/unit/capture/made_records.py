@@ -20,7 +20,8 @@ from fyke.kernel.btf import Btf
 SOURCES = Path(fyke.__file__).parent
 OBJECT = SOURCES / "bpf" / "objects" / f"fyke.{platform.machine()}.bpf.o"
 _STRUCT = re.compile(
-    r"^struct (record|counters|probe|user_argument|ct_\w+|nft_rule_place|section_\w+) \{\n(.*?)^\}",
+    r"^struct (record|counters|probe|user_argument|ct_\w+|nft_rule_place|ovs_ufid|ovs_action|section_\w+) "
+    r"\{\n(.*?)^\}",
     re.MULTILINE | re.DOTALL,
 )
 _MEMBER = re.compile(r"^\t(__[us]\d+|char|struct \w+) (\w+)(\[\w*\])?;", re.MULTILINE)

@@ -25,7 +25,8 @@ from fyke.events.column import Column
 from fyke.events.escape import name_from_bytes
 
 SNAPLEN = 20
-SECTIONS = {s.name: s for c in COLLECTORS for s in c.sections}
+SECTIONS = {s.name: s for c in COLLECTORS for s in c.sections if s.in_kernel}
+NOT_HERE = [s.name for c in COLLECTORS for s in c.sections if not s.in_kernel]  # made later
 DEV = {"name": b"veth0", "ifindex": 2, "rx_ifindex": 3}
 FRAMES = ["ip_rcv+0x0", "netif_receive_skb+0x1f"]
 
@@ -90,7 +91,7 @@ def test_the_header() -> None:
         "task": {"pid": 12, "tgid": -1, "comm": "ksoftirqd/0"},
         "kernel": {"symbol": probe.symbol, "probe_type": probe.mechanism, "stack": None},
         **dict.fromkeys(
-            (*SECTIONS, "userspace", "arguments", "retval", "other", "gap", "closing", "journey")
+            (*SECTIONS, *NOT_HERE, "userspace", "arguments", "retval", "other", "gap", "closing", "journey")
         ),
     }
 
@@ -248,6 +249,7 @@ def _event(record: bytes) -> dict[str, Any]:
         "gap": None,
         "closing": None,
         "journey": None,
+        **dict.fromkeys(NOT_HERE),
     }
     for name, section in SECTIONS.items():
         there = head["present"] >> where.bits[name] & 1
@@ -257,6 +259,8 @@ def _event(record: bytes) -> dict[str, Any]:
 
 def _cell(record: bytes, section: str, column: Column) -> Any:
     dtype, at = layout().dtype[section], layout().offsets[section]
+    if not column.source:
+        return None
     value = _value(record, dtype, column.source, at)
     if column.type == "binary":
         return value[: _value(record, dtype, "capture_len", at)]

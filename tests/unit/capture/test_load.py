@@ -22,6 +22,8 @@ from fyke.capture.plan import Plan
 from fyke.capture.planned import PlannedProbe
 from fyke.capture.settings import probe_config
 from fyke.collectors.ct.events import CONNECTS, CREATED, DESTROYED
+from fyke.collectors.ovs.probes import EVENTS as OVS_EVENTS
+from fyke.collectors.ovs.probes import NOTES as OVS_NOTES
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.kernel import syscall_bpf
 from fyke.kernel.bpf_programs import BpfProgram
@@ -241,11 +243,12 @@ def test_every_flag_is_known_and_none_is_without_a_probe(btf: Btf) -> None:
     )
     given = {flag for probe in own for flag in probe.flags}
     given |= {probe.flag for probe in (CREATED, DESTROYED, CONNECTS)}
+    given |= {probe.flag for probe in (*OVS_EVENTS, *OVS_NOTES)}
     assert set(btf.enum("probe_flags").values()) == {
         f"PROBE_{flag}" for flag in given | {"STACK", "LOOK", "FRAMES"}
     }
 
 
 def test_every_mechanism_has_its_program() -> None:
-    programs = set(re.findall(r"^int ((?:probe|entry|connection)_\w+)\(", SOURCE, re.MULTILINE))
+    programs = set(re.findall(r"^int ((?:probe|entry|connection|ovs)_\w+)\(", SOURCE, re.MULTILINE))
     assert {name for how in MECHANISMS.values() for name in how.programs} == programs

@@ -75,7 +75,7 @@ def test_reasons_of_subsystems_are_drop_reasons(subsystem: str) -> None:
 def test_unknown_collectors_are_named() -> None:
     error = refused(collectors=("skb", "skb-dropp"))
     assert error.message == "unknown collector 'skb-dropp'"
-    assert error.hint == "collectors: auto, skb-tracking, skb-drop, skb, ns, dev, nft, ct"
+    assert error.hint == "collectors: auto, skb-tracking, skb-drop, skb, ns, dev, ovs, nft, ct"
 
 
 def test_a_typing_mistake_is_found_before_the_kernel_is_asked() -> None:

@@ -61,6 +61,7 @@ def test_events_go_into_a_file(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
+        "ovs is off: the module openvswitch is not loaded",
         "nft is off: this kernel has no nftables (CONFIG_NF_TABLES), or its module nf_tables isn't loaded",
         "Collector(s) started: skb-tracking, skb-drop, skb, ns, dev, ct; 3 probe(s) attached",
         "warning: 3 events lost: the buffer is full; make it larger with --buffer, or ask for less",

@@ -84,7 +84,7 @@ def test_what_has_no_column_yet_is_counted(tmp_path: Path) -> None:
     source = open_events(str(DATA / "nat-ping" / "events.json"))
     _rows(source)
     assert source.unknown_sections == {}
-    event = {**EVENT, "ovs": {"event_type": "upcall"}, "skb": {"new": {}}}
+    event = {**EVENT, "ovs": {"event_type": "new"}, "skb": {"new": {}}}
     event["dev"] = {**EVENT["dev"], "mtu": 1500}
     event["common"] = {**EVENT["common"], "colour": 1}
     source = open_events(write_lines(tmp_path / "a", STARTUP, event, event))

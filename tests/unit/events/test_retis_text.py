@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from retis_samples import DATA
 
 from fyke.collectors.formatting import Style
+from fyke.collectors.ovs import COLLECTOR as OVS
 from fyke.events.escape import name_to_bytes, printable
 from fyke.events.reader import open_events
 from fyke.events.retis.connections import section_of
@@ -94,6 +95,7 @@ def _one_probe(row: Row) -> Row:
     return {**row, "userspace": None} if row["kernel"] else row
 
 
+OVS_SECTIONS = [section.name for section in OVS.sections]
 _PARENT = ("parent_orig_head", "parent_timestamp_ns")
 DIFFERENCES = (
     Difference("gaps and the end of a collection are ours alone", _without("gap", "closing")),
@@ -142,6 +144,7 @@ def _events(draw: st.DrawFn) -> Row:
     """
     row = _one_line(draw(rows()))
     row["gap"] = row["closing"] = None
+    row |= dict.fromkeys(OVS_SECTIONS)  # see test_ovs_text.py
     if row["packet"] is not None:
         data = draw(st.sampled_from(_PACKETS))
         row["packet"].update(data=data, len=len(data), capture_len=len(data))

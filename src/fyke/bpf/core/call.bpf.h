@@ -22,6 +22,8 @@ struct tracked {
 	__u64 fingerprint; /* 0: not taken */
 	__u32 network_at;  /* where the fingerprint was taken, from skb->head */
 	__u32 frame;	   /* of one last seen by XDP: the first such probe that saw it, counted from 1 */
+	__u32 queue_id;	   /* of the message to user space that the packet comes back from; 0: of none */
+	__u32 pad;
 };
 
 struct call {

@@ -14,6 +14,7 @@
 #include "collectors/dev/dev.bpf.h"
 #include "collectors/ct/ct.bpf.h"
 #include "collectors/nft/nft.bpf.h"
+#include "collectors/ovs/actions.bpf.h"
 
 /* One ring a CPU: a shared one collapses under many writers. Created by user space, with the size asked for. */
 struct {
@@ -47,9 +48,17 @@ static __always_inline bool on(const struct context *c, enum section_id id)
 			present |= 1U << SECTION_##name;                                                     \
 	} while (0)
 
-static __always_inline __u32 collect(struct context *c, const struct tracked *t, struct record *r)
+/* `ovs`, a constant: the program is of Open vSwitch's probes. Others don't need its types, which take libbpf a while
+ * to look for. */
+static __always_inline __u32 collect(struct context *c, const struct tracked *t, struct record *r, bool ovs)
 {
 	__u32 present = 0;
+
+	if (ovs) {
+		COLLECT(ovs_upcall, t);
+		COLLECT(ovs_lookup);
+		COLLECT(ovs_action, t);
+	}
 
 	/* First, where the verifier knows least that may differ: it follows the long way through a chain or a connection
 	 * once for each state it comes with. */
@@ -116,7 +125,7 @@ static __always_inline void close_record(struct context *c, void *ring, struct r
 	}
 }
 
-static __always_inline void send(struct context *c, const struct tracked *t)
+static __always_inline void send(struct context *c, const struct tracked *t, bool ovs)
 {
 	__u32 cpu = c->cpu;
 	void *ring = bpf_map_lookup_elem(&rings, &cpu);
@@ -126,7 +135,7 @@ static __always_inline void send(struct context *c, const struct tracked *t)
 		return;
 	r = open_record(c, ring, c->ctx);
 	if (r)
-		close_record(c, ring, r, collect(c, t, r));
+		close_record(c, ring, r, collect(c, t, r, ovs));
 }
 
 /* Does anything here depend on whether the packet is one of those that were asked for? */
@@ -155,12 +164,11 @@ static __always_inline struct tracked *track(struct context *c)
 	return t;
 }
 
-static __always_inline void chain(struct context *c, __u32 probe_id, __s16 first_at)
+/* What a hit leads to, after begin(). */
+static __always_inline void follow(struct context *c, bool ovs)
 {
 	struct tracked *t;
 
-	if (!begin(c, probe_id, first_at))
-		return;
 	if (frames_on && c->probe->flags & PROBE_COPY) {
 		track_copy(c);
 		return;
@@ -175,7 +183,7 @@ static __always_inline void chain(struct context *c, __u32 probe_id, __s16 first
 		if (c->probe->sections) {
 			if (!t && tracking_on && c->skb)
 				t = start_tracking(c);
-			send(c, t);
+			send(c, t, ovs);
 		}
 	}
 	if (!tracking_on || !c->skb)
@@ -184,4 +192,10 @@ static __always_inline void chain(struct context *c, __u32 probe_id, __s16 first
 		track_expand(c, t);
 	if (c->probe->flags & (PROBE_FREE | PROBE_FREE_SHARED | PROBE_FREE_IF_STOLEN | PROBE_RELEASE))
 		track_free(c);
+}
+
+static __always_inline void chain(struct context *c, __u32 probe_id, __s16 first_at)
+{
+	if (begin(c, probe_id, first_at))
+		follow(c, false);
 }

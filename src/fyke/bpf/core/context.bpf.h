@@ -70,6 +70,16 @@ static __always_inline void *follow_steps(void *from, const __s16 *steps)
 	return from;
 }
 
+static __always_inline void put_skb(struct context *c, struct sk_buff *skb)
+{
+	c->skb = NULL;
+	if (!is_kernel_address(skb))
+		return;
+	c->skb = skb;
+	c->skb_view = kview(skb, c->skb_copy);
+	c->head = c->skb_view->head;
+}
+
 /* Nearly always the packet is the first argument, which costs a load where its place is known when compiling:
  * `first_at`, a constant, in the context of this mechanism; negative: not known. */
 static __always_inline void context_skb(struct context *c, __s16 first_at)
@@ -83,12 +93,7 @@ static __always_inline void context_skb(struct context *c, __s16 first_at)
 		skb = (void *)argument(c, at);
 	if (skb_steps_on)
 		skb = follow_steps(skb, c->probe->skb_steps);
-	c->skb = NULL;
-	if (!is_kernel_address(skb))
-		return;
-	c->skb = skb;
-	c->skb_view = kview(skb, c->skb_copy);
-	c->head = c->skb_view->head;
+	put_skb(c, skb);
 }
 
 /* The copy of the skb gave its place on the stack to a filter. */

@@ -21,6 +21,16 @@ enum probe_flags {
 				     here of packets that are followed, also without an event */
 	PROBE_COPY = 1 << 10,	/* the skb that an argument points to may be replaced by a copy of it */
 	PROBE_FRAMES = 1 << 11, /* packets are as XDP has them */
+	/* Of Open vSwitch, see bpf/probes/ovs.bpf.h */
+	PROBE_OVS_UPCALL = 1 << 16,  /* a packet misses, or an action sends it to user space */
+	PROBE_OVS_ENQUEUE = 1 << 17, /* the return of what sends a message of it there */
+	PROBE_OVS_RETURN = 1 << 18,  /* ... and of the whole */
+	PROBE_OVS_LOOKUP =
+		1 << 19, /* the return of what looks a flow up, the packet is no argument of which */
+	PROBE_OVS_PROCESS = 1 << 20, /* ... which comes next, for this packet */
+	PROBE_OVS_MESSAGE = 1 << 21, /* a message is sent, of an upcall perhaps */
+	PROBE_OVS_EXECUTE = 1 << 22, /* a packet was made of what user space sent, to run actions on it */
+	PROBE_OVS_ACTION = 1 << 23,  /* an action is about to be run */
 };
 
 #define ROOT_SKB -2 /* the packet, which no argument is */
@@ -40,6 +50,10 @@ struct probe {
 	__s16 nft_rule_at;
 	__s16 nft_chain_at;
 	__s16 nft_type_at;
+	__s16 ovs_info_at;
+	__s16 ovs_dp_at;
+	__s16 ovs_key_at;
+	__s16 ovs_attr_at;
 	__s16 skb_steps[3]; /* from what is at skb_at to the packet: offsets of pointers; negative: no more */
 	__s16 dev_steps[3]; /* ... at dev_at to the device */
 	__s16 net_steps[3]; /* ... at net_at to the namespace */

@@ -25,6 +25,11 @@ enum section_id {
 	SECTION_retval,
 	SECTION_userspace,
 	SECTION_arguments,
+	SECTION_ovs_upcall,
+	SECTION_ovs_lookup,
+	SECTION_ovs_action,
+	SECTION_ovs_recv,
+	SECTION_ovs_operation,
 	SECTION_packet, /* last: the only one whose size is the user's choice */
 	SECTIONS,
 };

@@ -77,21 +77,25 @@ static __always_inline void keep_call(struct context *c, const struct tracked *t
 		count(&c->counters->missed_return);
 }
 
-/* The half at the entry. `frame`: an address on the stack that is the call's alone while it goes on. */
-static __always_inline void call_begins(struct context *c, __u32 probe_id, __s16 first_at, __u64 frame,
-					bool keep)
+/* The half at the entry, after begin(). `frame`: an address on the stack that is the call's alone while it goes on. */
+static __always_inline void call_begun(struct context *c, __u64 frame, bool keep)
 {
 	const bool fields_later = field_filter_on && fields_at_return;
 	struct tracked *t;
 
-	if (!begin(c, probe_id, first_at))
-		return;
 	t = track(c);
 	if (!t && !matches(c, !fields_later))
 		return;
 	if (!t && tracking_on && c->skb && !fields_later)
 		t = start_tracking(c);
 	keep_call(c, t, frame, keep);
+}
+
+static __always_inline void call_begins(struct context *c, __u32 probe_id, __s16 first_at, __u64 frame,
+					bool keep)
+{
+	if (begin(c, probe_id, first_at))
+		call_begun(c, frame, keep);
 }
 
 /* Is the packet still there? What is followed is known by its data; else only its memory can be looked at. */
@@ -114,7 +118,7 @@ static __always_inline bool is_there(struct context *c, struct call *call)
 
 /* What differs between returns goes through memory, of which the verifier knows nothing: else it would follow all
  * that is collected once for each. `ctx`: the program's own context. */
-static __always_inline void send_return(struct context *c, struct call *call, void *ctx)
+static __always_inline void send_return(struct context *c, struct call *call, void *ctx, bool ovs)
 {
 	__u32 cpu = c->cpu, present = 0;
 	void *ring = bpf_map_lookup_elem(&rings, &cpu);
@@ -135,7 +139,7 @@ static __always_inline void send_return(struct context *c, struct call *call, vo
 		t = &call->packet;
 	barrier_var(
 		t); /* else the number is tested again in its place, which older verifiers don't understand */
-	present = collect(c, t, r) | call->present;
+	present = collect(c, t, r, ovs) | call->present;
 	if (section_at[SECTION_skb_tracking]) /* of one that is gone, too; else nobody looks */
 		((struct section_skb_tracking *)((void *)r + section_at[SECTION_skb_tracking]))->skb =
 			call->skb;
@@ -162,7 +166,7 @@ static __always_inline bool matches_now(struct context *c, struct call *call)
 
 /* The half at the return. `keep`: the arguments are those of the entry. */
 static __always_inline void call_returns(struct context *c, __u32 probe_id, __u64 frame, __u64 slack,
-					 bool keep, __u64 result)
+					 bool keep, __u64 result, bool ovs)
 {
 	struct call_key key = { .task = bpf_get_current_task(), .probe = probe_id };
 	void *ctx = c->ctx;
@@ -176,10 +180,15 @@ static __always_inline void call_returns(struct context *c, __u32 probe_id, __u6
 		c->ctx = call->arguments;
 	}
 	if (look_up(c, probe_id)) {
-		context_skb(c, -1);
+		if (ovs)
+			ovs_skb(c);
+		else
+			context_skb(c, -1);
 		call->there = is_there(c, call) ? -1ULL : 0;
 		if (matches_now(c, call))
-			send_return(c, call, ctx);
+			send_return(c, call, ctx, ovs);
+		if (ovs)
+			end_upcall(c);
 	}
 	bpf_map_delete_elem(&calls, &key);
 }

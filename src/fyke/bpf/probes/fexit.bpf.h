@@ -31,6 +31,6 @@ int probe_fexit(void *ctx)
 {
 	struct context c = { .ctx = ctx };
 
-	call_returns(&c, marked_probe_id(), frame_of(&c), 0, false, 0);
+	call_returns(&c, marked_probe_id(), frame_of(&c), 0, false, 0, false);
 	return 0;
 }

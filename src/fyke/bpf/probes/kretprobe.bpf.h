@@ -29,13 +29,16 @@
 #endif
 
 #define REGISTER_AT(ctx, at) (*(__u64 *)((ctx) + (at)))
+#define ARGUMENT_REGISTERS(ctx)                                                                              \
+	{                                                                                                    \
+		REGISTER_AT(ctx, REGISTER(0)), REGISTER_AT(ctx, REGISTER(1)), REGISTER_AT(ctx, REGISTER(2)), \
+			REGISTER_AT(ctx, REGISTER(3)), REGISTER_AT(ctx, REGISTER(4)),                        \
+			REGISTER_AT(ctx, REGISTER(5)),                                                       \
+	}
 
 static __always_inline int kretprobe_entry(void *ctx, __u32 probe_id)
 {
-	__u64 arguments[CALL_REGISTERS] = {
-		REGISTER_AT(ctx, REGISTER(0)), REGISTER_AT(ctx, REGISTER(1)), REGISTER_AT(ctx, REGISTER(2)),
-		REGISTER_AT(ctx, REGISTER(3)), REGISTER_AT(ctx, REGISTER(4)), REGISTER_AT(ctx, REGISTER(5)),
-	};
+	__u64 arguments[CALL_REGISTERS] = ARGUMENT_REGISTERS(ctx);
 	struct context c = { .ctx = arguments };
 
 	call_begins(&c, probe_id, 0, REGISTER_AT(ctx, STACK_REGISTER), true);
@@ -47,7 +50,7 @@ static __always_inline int kretprobe_return(void *ctx, __u32 probe_id)
 	struct context c = { .ctx = ctx };
 
 	call_returns(&c, probe_id, REGISTER_AT(ctx, STACK_REGISTER), FRAME_SLACK, true,
-		     REGISTER_AT(ctx, RESULT_REGISTER));
+		     REGISTER_AT(ctx, RESULT_REGISTER), false);
 	return 0;
 }
 

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fyke.events.escape import name_from_bytes, name_to_bytes
-from fyke.events.retis import connections, left
+from fyke.events.retis import connections, left, ovs
 from fyke.events.retis.mapping import BYTES, MAPPED, NAMES, OWN, PROBE_TYPES, Mapped
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def event_of(row: dict[str, Any]) -> Json:
             own[mapped.section] = more
     if rest.get(connections.CT) is not None:
         _connections(event, own, rest)
+    for name in sorted(ovs.OWN & rest.keys()):
+        _put_ovs(event, own, name, _present(rest.pop(name)) or {})
     kept = rest.pop(left.SECTION, None)
     for name, values in rest.items():
         own[name] = _plain(values)
@@ -57,6 +59,18 @@ def _connections(event: Json, own: Json, rest: Json) -> None:
     for name, columns in zip(names, others, strict=True):
         if columns or (columns is not None and section is None):
             own[name] = columns
+
+
+def _put_ovs(event: Json, own: Json, name: str, values: Json) -> None:
+    """Move the columns of a section of Open vSwitch's to where they belong."""
+    key = ovs.DETRACE if name == ovs.OWN_DETRACE else ovs.OVS
+    section, more = ovs.detrace_section(values) if key == ovs.DETRACE else ovs.section_of(name, values)
+    if section is not None and key not in event:
+        event[key] = section
+    else:
+        section, more = None, values
+    if section is None or more:
+        own[name] = more
 
 
 def _present(values: Json | None) -> Json | None:

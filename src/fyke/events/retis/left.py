@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from fyke.events.retis import connections
+from fyke.events.retis import connections, ovs
 from fyke.events.retis.mapping import COMMON_KEYS, HANDLED, MAPPED, OWN
 from fyke.events.schema import sections
 
@@ -31,13 +31,17 @@ def known() -> Tree:
             node = node[key]
         node.update(dict.fromkeys(key for key, _ in mapped.keys))
     tree[connections.CT] = connections.known()
+    tree[ovs.OVS], tree[ovs.DETRACE] = {}, ovs.known_detrace()
     tree[OWN] = {section.name: dict.fromkeys(c.name for c in section.columns) for section in sections()}
     return tree
 
 
 def left_over(event: Json) -> Json:
     """Return the event without what has a column."""
-    return _left(event, known())
+    tree = known()
+    if event.get(ovs.OVS) is not None:
+        tree = {**tree, ovs.OVS: ovs.known_of(event[ovs.OVS])}
+    return _left(event, tree)
 
 
 def _left(node: Json, tree: Tree) -> Json:
@@ -60,7 +64,7 @@ def names(left: Json) -> Iterator[str]:
 
 def _paths(left: Json, tree: Tree) -> Iterator[tuple[str, ...]]:
     for key, value in left.items():
-        if key in tree:
+        if tree.get(key):
             for path in _paths(value, tree[key]):
                 yield key, *path
         else:

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from fyke.events.escape import name_from_bytes
-from fyke.events.retis import connections, left
+from fyke.events.retis import connections, left, ovs
 from fyke.events.retis.bad_event import BadEvent
 from fyke.events.retis.mapping import BYTES, LISTS, MAPPED, NAMES, OWN, Mapped
 from fyke.events.schema import sections
@@ -35,12 +35,21 @@ def row_of(event: Any, unknown: Counter[str]) -> Row:
     if event.get(connections.CT) is not None:
         values, parent = connections.columns_of(event[connections.CT])
         row |= {connections.CT: values, connections.PARENT: parent}
+    _put_ovs(row, event)
     if OWN in event:
         _overlay(row, _object(event[OWN], OWN))
     if rest := left.left_over(event):
         unknown.update(left.names(rest))
         row[left.SECTION] = {left.COLUMN: left.text(rest)}
     return row
+
+
+def _put_ovs(row: Row, event: dict[str, Any]) -> None:
+    if event.get(ovs.OVS) is not None and (found := ovs.columns_of(event[ovs.OVS])):
+        section, values = found
+        row[section] = values
+    if event.get(ovs.DETRACE) is not None:
+        row[ovs.OWN_DETRACE] = ovs.detrace_of(event[ovs.DETRACE])
 
 
 def _find(event: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fyke.events.column import Column
-from fyke.events.retis import connections, left
+from fyke.events.retis import connections, left, ovs
 from fyke.events.retis.arrays import indices_of, valid
 from fyke.events.retis.events import json_text, name_in_json
 from fyke.events.retis.lines import Places
@@ -88,6 +88,8 @@ class Values:
             if whole.null_count == self.rows:
                 continue
             present = self.present[section.name] = valid(whole)
+            if section.name in ovs.OWN:  # of many types
+                self.exact |= present
             if whole.null_count > self.rows // 2:
                 self._places[section.name] = np.flatnonzero(present)
             for column in section.columns:

@@ -1,0 +1,262 @@
+"""A packet in the datapath of a real Open vSwitch, compared with what its own tools count and show."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from fyke.capture.filters import FilterOptions
+from fyke.errors import Unsupported
+from live import recording
+from live.needs import missing
+from live.netns import ip
+from live.recording import Recording, Row, packet_id, record
+from live.topology import Host, namespaces
+from live.traffic import ping, udp_send
+from live.vswitchd import Vswitchd, programs
+
+COLLECTORS = ("skb-tracking", "skb", "dev", "ovs")
+
+
+class Switch(NamedTuple):
+    """A running switch with two hosts at its bridge br0."""
+
+    ovs: Vswitchd
+    a: Host
+    b: Host
+
+
+@pytest.fixture(scope="module")
+def switch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
+    if why := missing("openvswitch"):
+        pytest.skip(f"needs openvswitch: {why}")
+    recording.kernel.cache_clear()  # the module has come since
+    built = programs()
+    assert built
+    with ExitStack() as stack:
+        names = enumerate(stack.enter_context(namespaces("a", "b")), 1)
+        hosts = [Host(ns, "eth0", f"02:00:00:00:01:{n:02}", f"192.0.2.{n}", "") for n, ns in names]
+        ovs = stack.enter_context(Vswitchd(built, tmp_path_factory.mktemp("ovs")))
+        ovs.vsctl("add-br", "br0")
+        stack.callback(lambda: subprocess.run(["ip", "link", "del", "ovs-system"], check=False))
+        for dev, host in zip(("to-a", "to-b"), hosts, strict=True):
+            ip([f"link add {dev} type veth peer name eth0 address {host.mac} netns {host.ns.name}"])
+            stack.callback(ip, [f"link del {dev}"])
+            host.ns.sysctl({"ipv6.conf.all.disable_ipv6": 1})
+            Path(f"/proc/sys/net/ipv6/conf/{dev}/disable_ipv6").write_text("1")  # nothing but what we send
+            host.ns.ip(f"addr add {host.v4}/24 dev eth0", "link set eth0 up")
+            ip([f"link set {dev} up"])
+            ovs.vsctl("add-port", "br0", dev)
+        yield Switch(ovs, *hosts)
+
+
+class Flow(NamedTuple):
+    """A flow of the datapath: how many packets hit it, and its actions: name, and what is in parentheses."""
+
+    packets: int
+    actions: list[tuple[str, str]]
+
+
+def flows(ovs: Vswitchd) -> dict[str, Flow]:
+    """Return ufid -> flow, as ovs-dpctl shows them."""
+    found = {}
+    for line in ovs.dpctl("dump-flows", "-m").splitlines():
+        match = re.fullmatch(r"ufid:([-0-9a-f]+), .* packets:(\d+), .* actions:(.*)", line)
+        assert match, line
+        actions = [re.fullmatch(r"([^(]*)\(?(.*?)\)?", part) for part in split(match[3])]
+        found[match[1]] = Flow(int(match[2]), [(m[1], m[2]) for m in actions if m])
+    return found
+
+
+def split(text: str) -> list[str]:
+    """Split at the commas that are in no parentheses."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def counters(ovs: Vswitchd) -> dict[str, int]:
+    """Return what the datapath counted: hit, missed, lost."""
+    match = re.search(r"lookups: hit:(\d+) missed:(\d+) lost:(\d+)", ovs.dpctl("show"))
+    assert match
+    return dict(zip(("hit", "missed", "lost"), map(int, match.groups()), strict=True))
+
+
+def of(recorded: Recording, section: str) -> list[Row]:
+    return [row for row in recorded.table.to_pylist() if row[section]]
+
+
+def runs(recorded: Recording) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Return each lookup that found a flow, with the actions that were then run on the packet."""
+    found: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
+    current: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for row in recorded.table.to_pylist():
+        if row["ovs_lookup"]:
+            current[packet_id(row)] = []
+            if row["ovs_lookup"]["flow"]:
+                found.append((row["ovs_lookup"], current[packet_id(row)]))
+        elif row["ovs_action"] and packet_id(row) in current:
+            current[packet_id(row)].append(row["ovs_action"])
+    return found
+
+
+def test_what_the_kernel_lacks_is_said() -> None:
+    if missing("openvswitch") != "nothing describes the structures of openvswitch":
+        pytest.skip("this kernel lacks nothing, or has no module openvswitch at all")
+    recording.kernel.cache_clear()
+    with pytest.raises(Unsupported, match=r"no types .BTF. of its module openvswitch"):
+        recording.plan(collectors=("ovs",))
+
+
+@pytest.mark.needs("kprobe")
+def test_lookups_upcalls_and_outputs(switch: Switch) -> None:
+    ovs, seen = switch.ovs, {}
+
+    def traffic() -> None:
+        seen["before"] = counters(ovs)
+        assert ping(switch.a, switch.b.v4, count=4) == 4
+        udp_send(switch.a, switch.b.v4, b"x" * 100, port=9)
+        seen["after"] = counters(ovs)
+
+    recorded = record(traffic, collectors=COLLECTORS)
+    delta = Counter(seen["after"])
+    delta.subtract(seen["before"])
+    lookups = of(recorded, "ovs_lookup")
+    assert sum(row["ovs_lookup"]["flow"] is not None for row in lookups) == delta["hit"] > 4
+    assert sum(row["ovs_lookup"]["flow"] is None for row in lookups) == delta["missed"] >= 2
+    assert all(row["packet"] and row["dev"] for row in lookups), (
+        "the packet is known, though it is no argument"
+    )
+    upcalls = Counter(
+        (row["ovs_upcall"]["event"], row["ovs_upcall"]["cmd"]) for row in of(recorded, "ovs_upcall")
+    )
+    assert upcalls == {
+        ("upcall", 1): delta["missed"],
+        ("upcall_enqueue", 1): delta["missed"],
+        ("upcall_return", None): delta["missed"],
+    }
+    check_upcalls(of(recorded, "ovs_upcall"))
+    check_hits(recorded, flows(ovs))
+    # What comes back from vswitchd is run without a lookup: it isn't among the runs.
+    assert {action["port_name"] for _, actions in runs(recorded) for action in actions} >= {"to-a", "to-b"}
+
+
+def check_upcalls(rows: list[Row]) -> None:
+    """Every message and end belongs to an upcall, which is named by its time and CPU."""
+    begun = {
+        (r["timestamp_ns"], r["cpu"]): packet_id(r) for r in rows if r["ovs_upcall"]["event"] == "upcall"
+    }
+    for row in rows:
+        upcall = row["ovs_upcall"]
+        if upcall["event"] != "upcall":
+            assert upcall["ret"] == 0
+            assert begun[upcall["upcall_timestamp_ns"], upcall["upcall_cpu"]] == packet_id(row)
+    numbers = [r["ovs_upcall"]["queue_id"] for r in rows if r["ovs_upcall"]["event"] == "upcall_enqueue"]
+    assert len(set(numbers)) == len(numbers)
+    assert 0 not in numbers
+
+
+def check_hits(recorded: Recording, shown: dict[str, Flow]) -> None:
+    """Each flow was hit as often as the datapath says, and the actions run are those that it shows."""
+    found = runs(recorded)
+    hits = Counter(lookup["ufid"] for lookup, _ in found)
+    assert hits == {ufid: flow.packets for ufid, flow in shown.items() if flow.packets}
+    for lookup, actions in found:
+        expected = shown[lookup["ufid"]].actions
+        names = [action["action"] for action in actions]
+        if ("drop", "") in expected and not names:  # kernels before Linux 6.7 have no such action
+            continue
+        assert len(names) == len(expected), (names, expected)
+        for action, (name, text) in zip(actions, expected, strict=True):
+            check_action(action, name, text)
+
+
+def check_action(action: dict[str, Any], name: str, text: str) -> None:
+    """Compare an action with what ovs-dpctl shows of it."""
+    kind, arguments = action["action"], action["arguments"]
+    if kind == "output":
+        assert (action["port_name"], "") == (name, text)
+        return
+    assert kind.removesuffix("_masked") == name
+    if kind == "recirc":
+        assert int(text, 16) == action["id"]
+    elif kind == "ct":
+        words = split(text)
+        assert f"zone={action['ct_zone']}" in words
+        assert bool(action["ct_flags"] & 1) == ("commit" in words)
+        nat = f"nat({action['nat_dir']}={action['nat_min_addr']})" if action["nat_dir"] else "nat"
+        assert bool(action["ct_flags"] & 16) == (nat in words), (nat, words)
+    elif kind in ("meter", "push_vlan"):
+        assert arguments == text
+    elif kind.startswith("set"):
+        for part in split(arguments.partition("(")[2].removesuffix(")")):
+            assert part in text, (part, text)
+
+
+@pytest.mark.needs("kprobe")
+def test_rules_with_nat_vlan_meter_and_drop(switch: Switch) -> None:
+    """Over a second bridge: what it sets, tracks, recirculates and drops."""
+    ovs = switch.ovs
+    ovs.vsctl("add-br", "br1")
+    for bridge, port, peer in (("br0", "p0", "p1"), ("br1", "p1", "p0")):
+        options = [f"options:peer={peer}", "type=patch"]
+        ovs.vsctl("add-port", bridge, port, "--", "set", "interface", port, *options)
+    ovs.vsctl("del-port", "br0", "to-b")
+    ovs.vsctl("add-port", "br1", "to-b")
+    rules = {
+        "br0": [
+            "priority=9,arp,actions=normal",
+            "priority=8,icmp,in_port=to-a,actions=meter:1,push_vlan:0x8100,set_field:4106->vlan_vid,output:p0",
+            "priority=8,udp,in_port=to-a,tp_dst=7,actions=push_vlan:0x8100,set_field:4106->vlan_vid,LOCAL",
+            "priority=8,in_port=p0,actions=output:to-a",
+            "priority=1,actions=drop",
+        ],
+        "br1": [
+            "priority=9,arp,actions=normal",
+            "priority=8,icmp,in_port=p1,vlan_vid=4106,actions=pop_vlan,set_field:02:00:00:00:00:09->eth_src,"
+            "dec_ttl,ct(commit,zone=5,nat(src=192.0.2.9),table=1)",
+            "priority=8,icmp,in_port=to-b,actions=ct(zone=5,nat,table=2)",
+            "table=1,actions=output:to-b",
+            "table=2,actions=output:p1",
+        ],
+    }
+    ovs.ofctl("-O", "OpenFlow15", "add-meter", "br0", "meter=1,pktps,band=type=drop,rate=100000")
+    for bridge, own in rules.items():
+        ovs.ofctl("-O", "OpenFlow15", "del-flows", bridge)
+        for rule in own:
+            ovs.ofctl("-O", "OpenFlow15", "add-flow", bridge, rule)
+    switch.b.ns.ip("neigh replace 192.0.2.9 lladdr 02:00:00:00:00:09 dev eth0")
+    shown: dict[str, Flow] = {}
+
+    def traffic() -> None:
+        ping(switch.a, switch.b.v4, count=3)
+        for port in (7, 9):
+            udp_send(switch.a, switch.b.v4, *[b"x" * 100] * 3, port=port)
+            time.sleep(0.5)
+            udp_send(switch.a, switch.b.v4, b"x" * 100, port=port)
+        shown.update(flows(ovs))
+
+    ovs.appctl("revalidator/purge")
+    recorded = record(traffic, collectors=COLLECTORS, filters=FilterOptions(packet="icmp or udp or vlan"))
+    shown = {ufid: flow for ufid, flow in shown.items() if ufid in {run["ufid"] for run, _ in runs(recorded)}}
+    check_hits(recorded, shown)
+    ran = Counter(action["action"] for row in of(recorded, "ovs_action") for action in [row["ovs_action"]])
+    assert ran.keys() >= {"output", "meter", "ct", "recirc", "set_masked", "push_vlan"}, ran
+    assert any(row["ovs_action"]["recirc_id"] for row in of(recorded, "ovs_action")), "looked up again"
+    commits = [a for a in (r["ovs_action"] for r in of(recorded, "ovs_action")) if a["nat_dir"] == "src"]
+    assert {(a["nat_min_addr"], a["nat_max_addr"], a["ct_zone"]) for a in commits} == {
+        ("192.0.2.9", "192.0.2.9", 5)
+    }
