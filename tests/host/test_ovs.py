@@ -206,6 +206,7 @@ def check_action(action: dict[str, Any], name: str, text: str) -> None:
             assert part in text, (part, text)
 
 
+@pytest.mark.ends_only
 @pytest.mark.needs("kprobe")
 def test_rules_with_nat_vlan_meter_and_drop(switch: Switch) -> None:
     """Over a second bridge: what it sets, tracks, recirculates and drops."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO
 
 import guest
+import openvswitch
 from kernels import FetchError, Kernel, fetch, matrix
 from results import Report, read_expected, read_report, skip_surprises, skipped_everywhere, write_expected
 from userland import SITE, userland
@@ -64,6 +65,8 @@ def main() -> int:
         return 2
     chosen = [known[name] for name in options.kernels] or matrix()
     _BUILD.mkdir(exist_ok=True)
+    if not _build_openvswitch():
+        return 1
     with (_BUILD / "vm.lock").open("w") as lock:
         _wait_for(lock)
         outcomes = _run_all(chosen, options.expression, update=options.update_skips)
@@ -74,6 +77,15 @@ def main() -> int:
     failed = sum(outcome.failures for outcome in outcomes) + len(everywhere)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
+
+
+def _build_openvswitch() -> bool:
+    try:
+        openvswitch.build()
+    except FetchError as error:
+        print(f"error: Open vSwitch can't be built: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _wait_for(lock: IO[str]) -> None:
