@@ -13,6 +13,7 @@ import pytest
 from fyke.capture.plan import Plan, make_plan
 from fyke.cli.collect_options import collect_options
 from fyke.cli.profiled import parse_profiled
+from fyke.collectors.ovs import COLLECTOR as OVS
 from fyke.errors import Unsupported
 from fyke.events.reader import open_events
 from fyke.kernel.machine import online_cpus, possible_cpus
@@ -129,10 +130,33 @@ def test_the_others_run_on_every_kernel(name: str) -> None:
     assert met <= probed
 
 
+def test_ovs_runs_where_the_datapath_is() -> None:
+    missing("openvswitch")  # loads the module, where there is one
+    recording.kernel.cache_clear()
+    if missing("kprobe") or OVS.unavailable(recording.kernel()):
+        with pytest.raises(Unsupported, match="collector ovs can't work here: "):
+            planned("ovs")
+        return
+    with two_ns() as pair:
+        seen = seen_by("ovs", lambda: ping(pair.a, pair.b.v4))
+    assert {RX, TX} <= {row["kernel"]["symbol"] for row in seen.rows}
+    assert not seen.gaps
+
+
 @pytest.mark.host_only
 def test_each_profile_is_in_one_of_these() -> None:
     shipped = {profile.name for file in files_in(SHIPPED) for profile in file.profiles}
-    assert shipped == {"container", "dns", "dropmon", "generic", "ifdump", "latency", "nft-dropmon", "tcp"}
+    assert shipped == {
+        "container",
+        "dns",
+        "dropmon",
+        "generic",
+        "ifdump",
+        "latency",
+        "nft-dropmon",
+        "ovs",
+        "tcp",
+    }
 
 
 @pytest.mark.host_only

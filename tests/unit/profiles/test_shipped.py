@@ -34,7 +34,7 @@ def chosen(name: str, *symbols: str) -> Variant:
 
 
 def test_they_are_all_there_and_nothing_in_them_is_without_effect() -> None:
-    assert set(PROFILES) == OF_RETIS | {"container", "dns", "latency", "tcp"}
+    assert set(PROFILES) == OF_RETIS | {"container", "dns", "latency", "ovs", "tcp"}
     for file in files_in(SHIPPED):
         assert file.errors == ()
     for one in PROFILES.values():
