@@ -12,7 +12,7 @@ from bench.report import Line, median, spread
 from fyke.capture.attach import Attached
 from fyke.capture.load import Loaded
 from fyke.capture.plan import Options, make_plan
-from fyke.collectors.api import SKB
+from fyke.capture.probeable import Inspection
 from fyke.kernel.machine import online_cpus, possible_cpus
 from fyke.kernel.view import LiveKernel
 
@@ -54,8 +54,9 @@ def _many(rounds: int) -> Iterator[Line]:
     if not kernel.features.has("kprobe_multi"):
         yield Line("not measured: many functions, as there is no kprobe.multi", 0, "s")
         return
-    names = [name for name in sorted(kernel.functions_taking([SKB])) if kernel.has_function(name)][:FUNCTIONS]
-    options = Options(collectors=("skb",), probes=tuple(f"kprobe:{name}" for name in names))
+    found = [one.probe for one in Inspection(kernel, ("skb",)).find("kprobe:*")]
+    names = found[:: max(1, len(found) // FUNCTIONS)][:FUNCTIONS]
+    options = Options(collectors=("skb",), probes=tuple(names))
     times: dict[str, list[float]] = {"plan": [], "load": [], "attach": [], "detach": []}
     for _ in range(rounds):
         started = time.monotonic()

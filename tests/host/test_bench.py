@@ -20,7 +20,7 @@ pytestmark = pytest.mark.host_only
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bench", *words]
-    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=115, check=False)
 
 
 def namespaces() -> set[str]:
