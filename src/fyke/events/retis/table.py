@@ -48,7 +48,8 @@ NUMBERS = Columns(
 NO_COLUMN = len(_NUMBERS)  # of a number that goes nowhere
 STRINGS = {key: place for place, key in enumerate(k for k, kind in _keys() if kind in ("string", "binary"))}
 BOOLS = {key: place for place, key in enumerate(k for k, kind in _keys() if kind == "bool")}
-STACK = ("kernel", "stack")
+LISTS = frozenset(key for key, kind in _keys() if kind == "list<string>")
+_Strings = tuple[Places, Places, Places]  # rows of one shape; where the strings of their lists begin and end
 _SECTIONS = {section.name: place for place, section in enumerate(sections())}
 
 
@@ -70,7 +71,7 @@ class Table:
         self._has_bool = np.zeros_like(self._bools)
         self._sections = np.zeros((len(_SECTIONS), rows), np.bool_)
         self._told = np.zeros(rows, np.bool_)
-        self._stacks: list[tuple[Places, Places, Places]] = []  # rows, starts and ends of their strings
+        self._lists: dict[Key, list[_Strings]] = {}
 
     def set_numbers(self, columns: Places, rows: Places, values: Numbers) -> None:
         """Put numbers into columns of `NUMBERS`, or nowhere (`NO_COLUMN`)."""
@@ -83,8 +84,9 @@ class Table:
             self._sections[_SECTIONS[section], rows] = True
         self._told[rows] = shape.told_place
         for key, place in shape.columns.items():
-            if key == STACK:
-                self._stacks.append((rows, starts[:, place], ends[:, place]))
+            if key in LISTS:
+                strings_of_rows = (rows, starts[:, place], ends[:, place])
+                self._lists.setdefault(key, []).append(strings_of_rows)
             elif key in BOOLS:
                 self._bools[BOOLS[key], rows] = place
                 self._has_bool[BOOLS[key], rows] = True
@@ -144,8 +146,8 @@ class Table:
                 self._column((section.name, field.name), field.type)
 
     def _column(self, key: Key, kind: pa.DataType) -> pa.Array:
-        if key == STACK:
-            return self._stack(kind)
+        if key in LISTS:
+            return self._list(self._lists.get(key, []), kind)
         if key in BOOLS:
             there = self._has_bool[BOOLS[key]]
             return pa.Array.from_buffers(kind, self._rows, [bitmap(there), packed(self._bools[BOOLS[key]])])
@@ -169,21 +171,21 @@ class Table:
         self._right &= right
         return data
 
-    def _stack(self, kind: pa.DataType) -> pa.Array:
-        if not self._stacks:
+    def _list(self, parts: list[_Strings], kind: pa.DataType) -> pa.Array:
+        if not parts:
             return nulls(self._rows, kind)
         lengths = np.zeros(self._rows, np.int64)
         there = np.zeros(self._rows, np.bool_)
-        for rows, starts, _ in self._stacks:
+        for rows, starts, _ in parts:
             lengths[rows], there[rows] = starts.shape[1], True
         offsets = np.concatenate(([0], np.cumsum(lengths)))
         begins, ends = np.zeros(offsets[-1], np.int64), np.zeros(offsets[-1], np.int64)
-        for rows, starts, stops in self._stacks:
+        for rows, starts, stops in parts:
             places = offsets[rows][:, None] + np.arange(starts.shape[1])
             begins[places], ends[places] = starts, stops
-        frames = strings(self._block, begins, ends, np.ones(len(begins), np.bool_))
+        items = strings(self._block, begins, ends, np.ones(len(begins), np.bool_))
         buffers = [bitmap(there), pa.py_buffer(offsets.astype(np.int32))]
-        return pa.Array.from_buffers(kind, self._rows, buffers, children=[frames])
+        return pa.Array.from_buffers(kind, self._rows, buffers, children=[items])
 
 
 def _by_first_sight(series: Places, values: Numbers) -> Places:
