@@ -29,6 +29,7 @@ from fyke.events.schema import JOURNEY, section_type
 from fyke.journeys import order
 from fyke.journeys.order import ROW_BYTES
 from fyke.journeys.spool import Rereading, Spool, spool_folder
+from fyke.journeys.stitch import Stitches
 
 # pyarrow makes a compressor for each buffer of a batch: in small batches that takes longer than its work.
 CHUNK_ROWS = 32_768
@@ -209,6 +210,14 @@ def _failures() -> Iterator[None]:
         raise RunError(f"sorting failed: {error}", hint) from error
 
 
+def _stitched(batch: pa.RecordBatch, stitches: Stitches) -> pa.RecordBatch:
+    """Give packets that come back from user space, where others don't follow them, the ids that they had."""
+    place = batch.schema.get_field_index("skb_tracking")
+    before = batch.column(place)
+    after = stitches.tracking(batch)
+    return batch if after is before else batch.set_column(place, batch.schema.field(place), after)
+
+
 class _Keys:
     """The table of the query, of batches of events: what it looks at, row numbers, and which rows are chosen.
 
@@ -236,6 +245,7 @@ class _Keys:
         self._nulls = {name: pa.nulls(0, self.schema.field(name).type) for name in COLUMNS}
         self.lengths: list[int] = []
         self.problem: InputError | None = None
+        self._stitches = Stitches()
 
     def read(self) -> Iterator[pa.RecordBatch]:
         """Yield the table. Damage ends it."""
@@ -249,6 +259,8 @@ class _Keys:
                 self.lengths.append(len(batch))
                 numbers = pa.array(np.arange(row, row + len(batch)))
                 chosen = np.ones(len(batch), np.bool_) if self._chosen is None else self._chosen(batch)
+                if self._spool is not None:
+                    batch = _stitched(batch, self._stitches)
                 columns = [numbers, pa.array(chosen), *(self._column(batch, name) for name in COLUMNS)]
                 yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
                 row += len(batch)
