@@ -99,9 +99,9 @@ def of_function(kernel: Kernel, spec: ProbeSpec) -> tuple[str, ...]:
 
     Only without a type is there more than one. Raises Unsupported where the kernel has none.
 
-    Without a type it is kprobes where there are any. A hit by fentry costs half of one by kprobe.multi (the
-    trap alone, emulated: 6.12 0.6 and 1.3 us, 7.3 0.3 and 0.5; `python -m bench mechanisms`), but what runs
-    then costs ten times that, and each function needs a program, which takes 150 to 500 ms to load there.
+    Without a type it is kprobes where there are any. By fentry the trap costs 57 ns, by kprobe.multi 274, by
+    a kprobe of its own 471 (6.12, emulated; `python -m bench mechanisms`), but a packet takes 11,700 there,
+    what runs at a hit 2,000 to 13,000; and each function needs a program, which takes 150 to 500 ms to load.
     """
     if spec.type in ("fentry", "fexit"):
         _check(kernel, spec, "fentry", f" by {spec.type}:", _OTHER[spec.type])
