@@ -6,8 +6,6 @@ import json
 import logging
 import time
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,9 +16,11 @@ from fyke.capture.plan import Plan, make_plan
 from fyke.capture.session import Session
 from fyke.cli.collect_options import collect_options
 from fyke.cli.found_profile import save_found
+from fyke.cli.main import parser_of
 from fyke.cli.profiled import parse_profiled
 from fyke.collectors.api import SKB
 from fyke.kernel.machine import kernel_clock_ns, online_cpus, possible_cpus
+from live.ftrace import stacks
 from live.recording import RX, Row, ipv4, kernel, kernel_without, plan, record
 from live.sources import bpf_objects
 from live.topology import TwoNs, two_ns
@@ -30,27 +30,11 @@ pytestmark = [pytest.mark.ends_only, pytest.mark.needs("kprobe")]
 
 COLLECTORS = ("skb-tracking", "skb", "ns")
 ICMP = FilterOptions(packet="icmp")
-TRACING = Path("/sys/kernel/tracing")
 
 
-@contextmanager
-def stacks_of_ftrace(event: str) -> Iterator[list[set[str]]]:
-    """The functions on the stacks of an event, as ftrace has them, when the block has ended."""
-    instance = TRACING / "instances" / "fyke_test"
-    instance.mkdir()
-    found: list[set[str]] = []
-    try:
-        (instance / "options/stacktrace").write_text("1")
-        (instance / "events" / event / "enable").write_text("1")
-        yield found
-        (instance / "events" / event / "enable").write_text("0")
-        for line in (instance / "trace").read_text().splitlines():
-            if "<stack trace>" in line:
-                found.append(set())
-            elif line.startswith(" => ") and found:
-                found[-1].add(line[4:].split("+")[0].strip())
-    finally:
-        instance.rmdir()
+def planned_by(args: Namespace) -> Plan:
+    """Return what a line of `fyke collect` would do here."""
+    return make_plan(collect_options(args), kernel(), max(possible_cpus()) + 1, online_cpus())
 
 
 def follow(session: Session, pair: TwoNs) -> list[Row]:
@@ -77,72 +61,65 @@ def test_the_whole_way_is_found_and_the_second_run_has_it_from_the_first_packet_
     monkeypatch.setenv("FYKE_CONFIG_DIR", str(tmp_path))
     caplog.set_level(logging.INFO)
     before = bpf_objects()
-    probe, args = f"tp:{RX}", Namespace(save_profile="icmp", filter_packet="icmp", filter_file=None)
-    for name in (
-        "filter_inner",
-        "filter_meta",
-        "netns",
-        "netif",
-        "skb_sections",
-        "nft_verdicts",
-        "ct_events",
-    ):
-        setattr(args, name, None)
-    args.snaplen, args.stack, args.probe, args.collectors = None, False, [probe], list(COLLECTORS)
-    planned = plan(collectors=COLLECTORS, probes=(probe,), probe_stack=True, filters=ICMP)
+    line = ["--probe-stack", "-f", "icmp", "-p", f"tp:{RX}", "-c", ",".join(COLLECTORS)]
+    args = parser_of("collect").parse_args([*line, "--save-profile", "icmp"])
+    planned = planned_by(args)
     with two_ns() as pair:
         ping(pair.a, pair.b.v4)
         with Session(planned, kernel()) as session:
-            with stacks_of_ftrace("skb/consume_skb") as stacks:
+            with stacks("skb/consume_skb") as traced:
                 rows = follow(session, pair)
             rows += [row for batch in session.stop() for row in batch.to_pylist()]
-            session.gaps()
+            added, missing = session.added, set(session.missing)
             save_found(args, session)
-            closing = closing_batch(kernel_clock_ns(), len(rows), session.loss, "", session.missing)
-            probes, missing = list(session.plan.probes), dict(session.missing)
-            hits, filtered, lost = (getattr(session.loss, name)() for name in ("hits", "filtered", "lost"))
-        found = session.added
+            told = check_counts(session, rows)
         del session  # and with it the last view of the counters
-        again = record(lambda: ping(pair.a, pair.b.v4), _as_saved("icmp"))
+        again = record(
+            lambda: ping(pair.a, pair.b.v4), planned_by(parse_profiled("collect", [], ["icmp"], []))
+        )
     assert bpf_objects() == before
-
-    # What ftrace says of these packets: where they went is behind the one probe that was asked for.
-    ours = [stack for stack in stacks if "icmp_rcv" in stack]
+    # What ftrace says of these packets; where they went is behind the one probe that was asked for.
+    ours = [stack for stack in traced if "icmp_rcv" in stack]
     assert ours
-    may = {name for name in set().union(*ours) if _takes_packets(name)}
-    assert may - missing.keys() - {p.symbol for p in probes} == set()
-    # Each is told, and counted as those that were there from the start.
-    told = {record.getMessage() for record in caplog.records}
-    mechanism = {p.mechanism for p in probes if p.added_ns is not None}
-    assert mechanism == {planned.adds}
-    assert {f"added probe {symbol} ({planned.adds})" for symbol in found} <= told
-    written = [sum(row["kernel"]["symbol"] == p.symbol for row in rows) for p in probes]
-    assert sum(lost) == 0
-    for n, p in enumerate(probes):
-        if p.added_ns is not None:
-            assert hits[n] == written[n] + filtered[n], p.symbol
-            assert written[n], f"{p.symbol} is on the way, so that later pings come there"
-    noted = {p["symbol"]: p for p in json.loads(closing.to_pylist()[0]["closing"]["probes"])}
-    times = [noted[symbol]["added_ns"] for symbol in found]
-    assert times == sorted(times)
-    assert all(rows[0]["timestamp_ns"] < t < closing.to_pylist()[0]["timestamp_ns"] for t in times)
-    assert "added_ns" not in noted[RX]
+    way = {name for name in set().union(*ours) if takes_packets(name)} - missing
+    assert way <= set(added)
+    written = {row["kernel"]["symbol"] for row in rows}
+    assert way <= written
+    assert list(told) == list(added)
+    assert {f"added probe {name} ({planned.adds})" for name in added} <= {
+        r.getMessage() for r in caplog.records
+    }
     assert all(row["kernel"]["stack"] is None for row in rows), "nobody asked to see stacks"
-    # The second run.
+    # The second run, of one packet and its answer.
     met = {row["kernel"]["symbol"] for row in again.rows if ipv4(row)[9:10] == b"\x01"}
-    assert met == {RX, *found}, "a request and its reply, there and back"
+    assert way <= met <= {RX, *added}
 
 
-def _takes_packets(name: str) -> bool:
+def check_counts(session: Session, rows: list[Row]) -> dict[str, int]:
+    """Check that what was added counts as what was there before; return symbol -> when, as a file has it."""
+    assert [gap for gap in session.gaps() if gap.cause != "recursion"] == []
+    loss = session.loss
+    for n, probe in enumerate(session.plan.probes):
+        if probe.added_ns is not None:
+            assert probe.mechanism == session.plan.adds
+            written = sum(row["kernel"]["symbol"] == probe.symbol for row in rows)
+            assert loss.hits()[n] == written + loss.filtered()[n], probe.symbol
+    end_ns = kernel_clock_ns()
+    closing = closing_batch(end_ns, len(rows), loss, "signal", session.missing).to_pylist()[0]["closing"]
+    noted = {p["symbol"]: p for p in json.loads(closing["probes"])}
+    assert "added_ns" not in noted[RX]
+    told = {symbol: p["added_ns"] for symbol, p in noted.items() if "added_ns" in p}
+    times = list(told.values())
+    assert times == sorted(times)
+    assert all(rows[0]["timestamp_ns"] < time_ns < end_ns for time_ns in times)
+    return told
+
+
+def takes_packets(name: str) -> bool:
     params = kernel().function_params(name) or []
     if name.startswith("__traceiter_"):  # calls what looks at the tracepoint
         return False
     return SKB in params[:6] and kernel().has_function(name)
-
-
-def _as_saved(name: str) -> Plan:
-    options = collect_options(parse_profiled("collect", [], [name], []))
-    return make_plan(options, kernel(), max(possible_cpus()) + 1, online_cpus())
 
 
 @pytest.mark.needs("fentry")

@@ -1,4 +1,4 @@
-"""The kernel's own count of calls: its function tracer, in an instance that is ours alone."""
+"""The kernel's own count of calls, and its stacks: its tracers, in an instance that is ours alone."""
 
 from __future__ import annotations
 
@@ -28,12 +28,36 @@ class Traced:
 @contextmanager
 def traced(functions: Sequence[str]) -> Iterator[Traced]:
     """Trace some functions until the end of the block."""
-    instance = TRACEFS / "instances" / f"fyke-test-{os.getpid()}"
-    instance.mkdir()
-    try:
+    with _instance() as instance:
         (instance / "set_ftrace_filter").write_text("\n".join(functions))
         (instance / "current_tracer").write_text("function")
-        yield Traced(instance)
+        try:
+            yield Traced(instance)
+        finally:
+            (instance / "current_tracer").write_text("nop")
+
+
+@contextmanager
+def stacks(event: str) -> Iterator[list[set[str]]]:
+    """Note the functions on each stack of an event (`subsystem/name`); they are there after the block."""
+    found: list[set[str]] = []
+    with _instance() as instance:
+        (instance / "options/stacktrace").write_text("1")
+        (instance / "events" / event / "enable").write_text("1")
+        yield found
+        (instance / "events" / event / "enable").write_text("0")
+        for line in (instance / "trace").read_text().splitlines():
+            if "<stack trace>" in line:
+                found.append(set())
+            elif line.startswith(" => ") and found:
+                found[-1].add(line[4:].split("+")[0].strip())
+
+
+@contextmanager
+def _instance() -> Iterator[Path]:
+    path = TRACEFS / "instances" / f"fyke-test-{os.getpid()}"
+    path.mkdir()
+    try:
+        yield path
     finally:
-        (instance / "current_tracer").write_text("nop")
-        instance.rmdir()
+        path.rmdir()
