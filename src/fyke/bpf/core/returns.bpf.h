@@ -156,7 +156,7 @@ static __always_inline bool matches_now(struct context *c, struct call *call)
 	if (!fields_match(c))
 		return false;
 	view_skb_again(c);
-	if (call->there && tracking_on) {
+	if (call->there && c->skb && tracking_on) { /* both say it: older verifiers need the latter */
 		t = start_tracking(c);
 		if (t)
 			call->packet = *t;

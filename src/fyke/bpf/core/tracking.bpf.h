@@ -311,7 +311,9 @@ static __always_inline void track_copy(struct context *c)
 	struct sk_buff *skb = skb_at_pointer(pointer);
 	struct tracked *t = is_kernel_address(skb) ? find_packet(skb) : NULL;
 
-	if (t && bpf_map_update_elem(&tracking, &pointer, t, BPF_ANY))
+	if (!t)
+		forget(pointer); /* of a call whose return was missed */
+	else if (bpf_map_update_elem(&tracking, &pointer, t, BPF_ANY))
 		count(&c->counters->tracking_full);
 }
 
