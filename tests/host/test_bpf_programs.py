@@ -90,6 +90,7 @@ def bench(mode: str) -> Iterator[Bench]:
         yield Bench(pair, programs)
 
 
+@pytest.mark.ends_only
 @pytest.mark.parametrize("types", [True, False])
 def test_which_programs_there_are(types: bool) -> None:
     with loaded(VERDICTS, types=types) as programs:
@@ -104,6 +105,7 @@ def program_id(fd: int) -> int:
     return int(line.split()[1])
 
 
+@pytest.mark.ends_only
 def test_exceptions_are_seen_by_their_tracepoint() -> None:
     with bench("native") as on:
         before = on.programs.numbers("xdp_seen", 1)[0]
