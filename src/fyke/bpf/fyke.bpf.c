@@ -13,5 +13,6 @@
 #include "probes/connections.bpf.h"
 #include "probes/ovs.bpf.h"
 #include "probes/uprobe.bpf.h"
+#include "probes/ovs_user.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

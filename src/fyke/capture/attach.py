@@ -97,7 +97,8 @@ class Attached:
         plan = self._loaded.plan
         probe, cpu = plan.probes[number], min(plan.online)
         if place := probe.user:
-            pid = plan.user_task.number if plan.user_task else None
+            # Open vSwitch's daemon works for whatever process --pid means.
+            pid = plan.user_task.number if plan.user_task and not probe.ovs else None
             event = perf.open_uprobe(place.file, place.offset, place.semaphore, cpu, pid)
         else:
             event = perf.open_kprobe(probe.symbol, cpu, returns=returns)

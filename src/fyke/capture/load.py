@@ -14,7 +14,7 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
-from fyke.capture import libbpf, marks
+from fyke.capture import libbpf, marks, ovs_user
 from fyke.capture.autoprobe import any_function
 from fyke.capture.filters import FilterCode, compile_filters
 from fyke.capture.kernel import Kernel
@@ -135,6 +135,8 @@ class Loaded:
                 first.setdefault(probe.entry_program, probe)
         if plan.adds:
             first.setdefault(MECHANISMS[plan.adds].program, any_function(plan.adds))
+        if plan.ovs_track:
+            first.setdefault(MECHANISMS["usdt"].ovs, ovs_user.ANY_DAEMON)
         for name in PROGRAMS:
             opened.program(name).set_autoload(name in first)
         for name, probe in first.items():
@@ -147,7 +149,9 @@ class Loaded:
         opened.set_max_entries("connections", plan.connections.noted_entries)
         opened.set_max_entries("names", MOST_NAMES if _NAMING & set(plan.sections) else 1)
         opened.set_max_entries("calls", plan.call_entries if plan.any_return else 1)
-        opened.set_max_entries("user_places", len(plan.probes) if plan.any_user else 1)
+        opened.set_max_entries("user_places", plan.probe_room if plan.any_user else 1)
+        for name, entries in ovs_user.ENTRIES.items():
+            opened.set_max_entries(name, entries if plan.ovs_track else 1)
         opened.set_max_entries("stacks", plan.stack_entries if plan.any_stack else 1)
         self.ring_fds = [
             self._own(libbpf.create_ring(f"fyke_ring_{cpu}", size))

@@ -18,7 +18,7 @@ class Mechanism:
 
     program: the one that runs at the probe. entry: of returns, the one that runs at the function's entry.
     connections: the one where a connection comes or goes. frames: those at XDP programs, at return and entry.
-    ovs, ovs_entry: those of Open vSwitch's probes.
+    ovs, ovs_entry: those of Open vSwitch's probes. received: where its daemon may receive a message.
     cookie: the rodata switch and feature of a cookie that carries the number of the probe; None: there is
     none, so that each probe has a copy of the program; empty: there always is one.
     array: arguments are given as an array, not in registers. all: those that aren't in registers, too.
@@ -36,19 +36,25 @@ class Mechanism:
     connections: str = ""
     ovs: str = ""
     ovs_entry: str = ""
+    received: str = ""
     user: bool = False
     frames: tuple[str, str] = ("", "")
 
     @property
     def programs(self) -> tuple[str, ...]:
         """All its programs."""
-        names = (self.program, self.entry, self.connections, self.ovs, self.ovs_entry, *self.frames)
-        return tuple(name for name in names if name)
+        names = (self.program, self.entry, self.connections, self.ovs, self.ovs_entry, self.received)
+        return tuple(name for name in (*names, *self.frames) if name)
 
 
 MECHANISMS = {
     "raw_tracepoint": Mechanism(
-        "probe_raw_tracepoint", cookie="raw_tracepoint_cookie", array=True, all=True, ovs="ovs_raw_tracepoint"
+        "probe_raw_tracepoint",
+        cookie="raw_tracepoint_cookie",
+        array=True,
+        all=True,
+        ovs="ovs_raw_tracepoint",
+        received="ovs_received",
     ),
     "kprobe": Mechanism(
         "probe_kprobe", cookie="kprobe_cookie", connections="connection_kprobe", ovs="ovs_kprobe"
@@ -86,7 +92,7 @@ MECHANISMS = {
         frames=("probe_xdp", "entry_xdp"),
     ),
     "uprobe": Mechanism("probe_uprobe", cookie="kprobe_cookie", user=True),
-    "usdt": Mechanism("probe_uprobe", cookie="kprobe_cookie", user=True),
+    "usdt": Mechanism("probe_uprobe", cookie="kprobe_cookie", user=True, ovs="ovs_usdt"),
 }
 # Those at the entry of a function.
 ENTRIES = tuple(

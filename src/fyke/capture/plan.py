@@ -15,6 +15,7 @@ from fyke.capture.autoprobe import SEEDS, check_adding, plan_adding
 from fyke.capture.connections import Connections, plan_connections
 from fyke.capture.filters import FilterOptions, Filters, check_filters, parse_filters, plan_filters
 from fyke.capture.kernel import Kernel
+from fyke.capture.ovs_user import FileId, follow_upcalls
 from fyke.capture.planned import PlannedProbe
 from fyke.capture.probe_spec import parse_probe
 from fyke.capture.probes import ProbeSet
@@ -25,6 +26,8 @@ from fyke.collectors.ct import COLLECTOR as CT
 from fyke.collectors.ct.events import CT_EVENT
 from fyke.collectors.nft.verdicts import DEFAULT as DEFAULT_VERDICTS
 from fyke.collectors.ovs import COLLECTOR as OVS
+from fyke.collectors.ovs.sections import OVS_OPERATION, OVS_RECV
+from fyke.collectors.ovs.user import MOST_PLACES
 from fyke.errors import Unsupported, UsageError
 
 DEFAULT_PROBES = ("tp:net:netif_receive_skb", "tp:net:net_dev_start_xmit")
@@ -85,6 +88,7 @@ class Plan:
     max_probes: int = DEFAULT_MAX_PROBES
     stack: bool = False
     ovs_track: bool = False
+    ovs_files: frozenset[FileId] = frozenset()
     tracking_entries: int = TRACKING_ENTRIES
     stack_entries: int = STACK_ENTRIES
     call_entries: int = CALL_ENTRIES
@@ -110,12 +114,13 @@ class Plan:
     @property
     def probe_room(self) -> int:
         """How many probes there may come to be."""
-        return max(len(self.probes), self.max_probes) if self.adds else len(self.probes)
+        room = max(len(self.probes), self.max_probes) if self.adds else len(self.probes)
+        return room + MOST_PLACES if self.ovs_track else room
 
     @property
     def any_user(self) -> bool:
         """Whether some probe is in a user program."""
-        return any(p.user for p in self.probes)
+        return self.ovs_track or any(p.user for p in self.probes)
 
     @property
     def any_stack(self) -> bool:
@@ -150,6 +155,7 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
         probes.add(spec, collector.name, collector)
     if OVS in collectors:
         ovs.complete(probes, track=options.ovs_track)
+    daemons = follow_upcalls(probes) if options.ovs_track else frozenset()
     if options.ct_events:
         probes.add_connections(judge=connections.noted)
     on = any(c.name == "skb-tracking" for c in collectors)
@@ -157,6 +163,8 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
     adds = plan_adding(probes, options.max_probes, tracking=on) if options.probe_stack else ""
     planned = tuple(probes.by_place.values())
     own_sections = {section for probe in planned for section in probe.sections} - set(sections)
+    if options.ovs_track:  # by daemons that come later
+        own_sections.add("userspace")
     sections = (*(name for name in ("retval", *USER_SECTIONS) if name in own_sections), *sections)
     if len(planned) > options.max_probes:
         raise UsageError(
@@ -192,7 +200,8 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
         adds,
         options.max_probes,
         options.stack,
-        ovs_track=options.ovs_track and OVS in collectors,
+        ovs_track=options.ovs_track,
+        ovs_files=daemons,
         user_task=wanted_task(options.filters.pid),
     )
 
@@ -266,6 +275,8 @@ def _choose_sections(options: Options, collectors: tuple[Collector, ...], kernel
     off = {name for name, word in optional.items() if word not in words}
     if not options.ct_events:
         off.add(CT_EVENT.name)
+    if not options.ovs_track:
+        off |= {OVS_RECV.name, OVS_OPERATION.name}
     return tuple(s.name for c in collectors for s in c.sections if s.name not in off | c.left_out(kernel))
 
 

@@ -85,6 +85,8 @@ class PlannedProbe:
         if self.exit:
             return f"exit_{self.exit}"
         how = MECHANISMS[self.mechanism]
+        if "OVS_RECEIVED" in self.flags:
+            return how.received
         if self.ovs:
             return how.ovs
         if self.takes_frames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +25,8 @@ from fyke.kernel.netns import own_inode
 from fyke.kernel.view import LiveKernel
 
 if TYPE_CHECKING:
+    from fyke.capture.ovs_user import DaemonWatch
+    from fyke.capture.planned import PlannedProbe
     from fyke.capture.rulesets import Rulesets
 
 # Records are written at least this often, and not in smaller batches than this while more come in: small
@@ -32,6 +35,8 @@ FLUSH_SECONDS = 1.0
 BATCH_RECORDS = 10_240
 # How long to sleep between looks at the rings; a ring that fills up ends the sleep.
 POLL_SECONDS = 0.05
+# How often to look for programs that have come and are to be probed.
+WATCH_NS = 1_000_000_000
 # How long functions that were called may take to return at the end.
 RETURN_SECONDS = 0.2
 
@@ -48,7 +53,7 @@ class Session:
         self._rings: Rings | None = None
         self._held: list[Bytes2D] = []
         self._held_since = time.monotonic()
-        self._forgot_ns = kernel_clock_ns()
+        self._forgot_ns = self._watched_ns = kernel_clock_ns()
         self._rules = _rules(plan)
         try:
             self._loaded = Loaded(plan, kernel)
@@ -64,10 +69,28 @@ class Session:
             programs = self._loaded.programs
             self.loss = LossCounters(plan, self._loaded.counters, programs, kernel_clock_ns())
             self._adding = Adding(plan, kernel, self._loaded, self._attached, names) if plan.adds else None
+            self._watch = self._daemon_watch()
             self._loaded.enable(True)
         except BaseException:
             self.close()
             raise
+
+    def _daemon_watch(self) -> DaemonWatch | None:
+        if not self.plan.ovs_track:
+            return None
+        from fyke.capture.ovs_user import Daemons, DaemonWatch
+
+        daemons = Daemons(platform.machine(), planned=self.plan.ovs_files)
+        return DaemonWatch(daemons, self._add)
+
+    def _add(self, probe: PlannedProbe) -> None:
+        """Add a probe. Raises RunError when it can't be attached."""
+        assert self._attached is not None
+        assert isinstance(self.plan.probes, list)
+        self.plan.probes.append(probe)
+        number = len(self.plan.probes) - 1
+        self._loaded.configure(number)
+        self._attached.attach([number])
 
     @property
     def rings(self) -> Rings:
@@ -94,6 +117,9 @@ class Session:
             self._adding.step()
         if records is not None:
             self._held.append(records)
+        if self._watch and now_ns - self._watched_ns > WATCH_NS:
+            self._watched_ns = now_ns
+            self._watch.look()
         if self.plan.tracking and now_ns - self._forgot_ns > INTERVAL_NS:
             self._forgot_ns = now_ns
             forget_stale(

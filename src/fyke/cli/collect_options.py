@@ -71,6 +71,11 @@ OPTIONS = (
         "also where connections are created and destroyed, and why; with filters, those whose packets passed",
         {"action": "store_true"},
     ),
+    Option(
+        ("--ovs-track",),
+        "follow packets that Open vSwitch sends to ovs-vswitchd through it and back (collector ovs)",
+        {"action": "store_true"},
+    ),
     Option(("--snaplen",), "bytes to keep of each packet (default: 256)", {"metavar": "N", "type": int}),
     Option(("--stack",), "a stack trace with every event", {"action": "store_true"}),
     Option(
@@ -139,6 +144,7 @@ def collect_options(args: argparse.Namespace) -> Options:
         skb_sections=words(args.skb_sections),
         nft_verdicts=words(args.nft_verdicts),
         ct_events=args.ct_events,
+        ovs_track=args.ovs_track,
         stack=args.stack,
         probe_stack=args.probe_stack,
         snaplen=args.snaplen,

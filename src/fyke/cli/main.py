@@ -40,7 +40,6 @@ LOG_LEVELS = {"error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 5}
 LATER_OPTIONS = frozenset(
     (
         *(
-            "--ovs-track",
             "--ovs-enrich-flows",
             "--ovs-enrich-rate",
             "--kconf",

@@ -24,6 +24,8 @@ from fyke.capture.settings import probe_config
 from fyke.collectors.ct.events import CONNECTS, CREATED, DESTROYED
 from fyke.collectors.ovs.probes import EVENTS as OVS_EVENTS
 from fyke.collectors.ovs.probes import NOTES as OVS_NOTES
+from fyke.collectors.ovs.user import PROBES as OVS_USER
+from fyke.collectors.ovs.user import RECEIVED_FLAG
 from fyke.collectors.skb_tracking import probes as tracking
 from fyke.kernel import syscall_bpf
 from fyke.kernel.bpf_programs import BpfProgram
@@ -243,7 +245,7 @@ def test_every_flag_is_known_and_none_is_without_a_probe(btf: Btf) -> None:
     )
     given = {flag for probe in own for flag in probe.flags}
     given |= {probe.flag for probe in (CREATED, DESTROYED, CONNECTS)}
-    given |= {probe.flag for probe in (*OVS_EVENTS, *OVS_NOTES)}
+    given |= {probe.flag for probe in (*OVS_EVENTS, *OVS_NOTES, *OVS_USER)} | {RECEIVED_FLAG}
     assert set(btf.enum("probe_flags").values()) == {
         f"PROBE_{flag}" for flag in given | {"STACK", "LOOK", "FRAMES"}
     }

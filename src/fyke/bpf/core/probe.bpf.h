@@ -27,10 +27,14 @@ enum probe_flags {
 	PROBE_OVS_RETURN = 1 << 18,  /* ... and of the whole */
 	PROBE_OVS_LOOKUP =
 		1 << 19, /* the return of what looks a flow up, the packet is no argument of which */
-	PROBE_OVS_PROCESS = 1 << 20, /* ... which comes next, for this packet */
-	PROBE_OVS_MESSAGE = 1 << 21, /* a message is sent, of an upcall perhaps */
-	PROBE_OVS_EXECUTE = 1 << 22, /* a packet was made of what user space sent, to run actions on it */
-	PROBE_OVS_ACTION = 1 << 23,  /* an action is about to be run */
+	PROBE_OVS_PROCESS = 1 << 20,  /* ... which comes next, for this packet */
+	PROBE_OVS_MESSAGE = 1 << 21,  /* a message is sent, of an upcall perhaps */
+	PROBE_OVS_EXECUTE = 1 << 22,  /* a packet was made of what user space sent, to run actions on it */
+	PROBE_OVS_ACTION = 1 << 23,   /* an action is about to be run */
+	PROBE_OVS_RECEIVED = 1 << 24, /* a message is copied to whoever reads the socket */
+	PROBE_OVS_RECV = 1 << 25,     /* vswitchd has parsed an upcall */
+	PROBE_OVS_PUT = 1 << 26,      /* ... has made a request for a flow */
+	PROBE_OVS_EXEC = 1 << 27,     /* ... and one for actions on a packet */
 };
 
 #define ROOT_SKB -2 /* the packet, which no argument is */

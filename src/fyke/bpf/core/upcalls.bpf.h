@@ -58,7 +58,9 @@ struct upcall_thread {
 	__u64 batch_ns;	   /* when the first upcall of the batch was parsed */
 	__u32 batch_count; /* upcalls in it */
 	__u32 operating;   /* requests were made since: the next upcall begins a new batch */
+	__u32 received;	   /* upcalls so far */
 	__u32 first, last; /* executes that wait: first to last - 1, both modulo MOST_EXECUTES */
+	__u32 pad;
 	struct execute executes[MOST_EXECUTES];
 };
 

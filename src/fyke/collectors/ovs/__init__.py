@@ -10,7 +10,7 @@ openvswitch, which must be loaded when the collection begins.
 from fyke.collectors.api import Collector
 from fyke.collectors.kernel_view import KernelView
 from fyke.collectors.ovs.probes import EVENTS
-from fyke.collectors.ovs.sections import OVS_DETRACE, OVS_OPERATION, OVS_RECV, SECTIONS
+from fyke.collectors.ovs.sections import OVS_DETRACE, SECTIONS
 
 _MODULE = "openvswitch"
 
@@ -32,7 +32,7 @@ def _probes(kernel: KernelView) -> tuple[str, ...]:
 
 
 def _left_out(_kernel: KernelView) -> frozenset[str]:
-    return frozenset(section.name for section in (OVS_RECV, OVS_OPERATION, OVS_DETRACE))
+    return frozenset({OVS_DETRACE.name})
 
 
 COLLECTOR = Collector("ovs", SECTIONS, takes=(), probes=_probes, unavailable=_unavailable, left_out=_left_out)

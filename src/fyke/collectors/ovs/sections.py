@@ -38,7 +38,7 @@ def _queue_id(doc: str, source: str = "queue_id", none: int = 0) -> Column:
 
 def _batch() -> tuple[Column, ...]:
     return (
-        Column("batch_timestamp_ns", "uint64", "The batch of upcalls: its time", "ns", "batch_ns"),
+        Column("batch_timestamp_ns", "uint64", "The batch of upcalls: its time", "ns", "batch_ns", null_if=0),
         Column("batch_index", "uint8", "... and the upcall's place in it", "", "batch_index"),
     )
 
