@@ -17,6 +17,7 @@ from fyke.events.retis.shapes import Shape, Unfit, learn
 from fyke.events.retis.table import NO_COLUMN, NUMBERS, Table
 
 LEAST_EVENTS = 8  # of one shape in a block, to learn it
+_OVS = b'"ovs'
 _LEARN_IN_BLOCK = 64  # a shape takes as long as some 20 events the exact way
 _SHAPES = 64  # with the same number of quotes
 _BETWEEN = b'},{"common":'  # events of a series; outside of a string wherever a string's quotes are paired
@@ -61,6 +62,9 @@ class FastReader:
     def _matches(self, block: Block, events: Events) -> Iterator[tuple[Shape, Places, Places]]:
         budget = _LEARN_IN_BLOCK
         order = np.argsort(events.quotes, kind="stable")
+        order = order[~_is_ovs(block, events)[order]]
+        if not len(order):
+            return
         counts, firsts = np.unique(events.quotes[order], return_index=True)
         for count, rest in zip(counts.tolist(), np.split(order, firsts[1:]), strict=False):
             known = self._shapes.setdefault(count, [])
@@ -196,6 +200,18 @@ def _events(block: Block, is_sorted: bool) -> Events:
     first_quotes = np.searchsorted(block.quotes, starts)
     quotes = np.searchsorted(block.quotes, ends) - first_quotes
     return Events(starts, ends, lines, positions, first_quotes, quotes)
+
+
+def _is_ovs(block: Block, events: Events) -> Flags:
+    """Say which events are of Open vSwitch: no shape can be made of them, and trying to takes its time."""
+    there = []
+    at = block.content.find(_OVS)
+    while at >= 0:
+        there.append(at)
+        at = block.content.find(_OVS, at + len(_OVS))
+    is_ovs = np.zeros(len(events.starts) + 1, np.bool_)
+    is_ovs[np.searchsorted(events.starts, np.array(there, np.int64), side="right")] = True
+    return is_ovs[1:]
 
 
 def _in_series(block: Block, plain: Flags) -> tuple[Places, Places, Places, Places]:
