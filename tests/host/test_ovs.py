@@ -18,11 +18,13 @@ from fyke.errors import Unsupported
 from live import recording
 from live.needs import missing
 from live.netns import ip
+from live.pages import ROOT, commands, run_as_shown
 from live.recording import Recording, Row, packet_id, record
 from live.topology import Host, namespaces
 from live.traffic import ping, udp_send
 from live.vswitchd import Vswitchd, programs
 
+PAGE = ROOT / "docs" / "openvswitch.md"
 COLLECTORS = ("skb-tracking", "skb", "dev", "ovs")
 
 
@@ -46,7 +48,6 @@ def switch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
         hosts = [Host(ns, "eth0", f"02:00:00:00:01:{n:02}", f"192.0.2.{n}", "") for n, ns in names]
         ovs = stack.enter_context(Vswitchd(built, tmp_path_factory.mktemp("ovs")))
         ovs.vsctl("add-br", "br0")
-        stack.callback(lambda: subprocess.run(["ip", "link", "del", "ovs-system"], check=False))
         for dev, host in zip(("to-a", "to-b"), hosts, strict=True):
             ip([f"link add {dev} type veth peer name eth0 address {host.mac} netns {host.ns.name}"])
             stack.callback(ip, [f"link del {dev}"])
@@ -204,6 +205,22 @@ def check_action(action: dict[str, Any], name: str, text: str) -> None:
     elif kind.startswith("set"):
         for part in split(arguments.partition("(")[2].removesuffix(")")):
             assert part in text, (part, text)
+
+
+@pytest.mark.ends_only
+@pytest.mark.needs("kprobe")
+def test_the_page_of_openvswitch(switch: Switch, tmp_path: Path) -> None:
+    shown = Path("/run/netns/fyke-ovs")  # the namespace's name there
+    shown.touch()
+    subprocess.run(["mount", "--bind", f"/run/netns/{switch.a.ns.name}", shown], check=True)
+    try:
+        (block,) = commands([PAGE], "sh openvswitch")
+        text = run_as_shown(block, tmp_path)
+    finally:
+        subprocess.run(["umount", shown], check=True)
+        shown.unlink()
+    assert "flow hit ufid" in text
+    assert re.search(r"exec oport \d+ \(to-b\)", text)
 
 
 @pytest.mark.ends_only
