@@ -13,8 +13,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import fyke
 from fyke.capture.filters import FilterOptions
 from fyke.errors import Unsupported
+from fyke.events.schema import arrow_schema
+from fyke.journeys.sort import sort
 from live import recording
 from live.needs import missing
 from live.netns import ip
@@ -26,6 +29,7 @@ from live.vswitchd import Vswitchd, programs
 
 PAGE = ROOT / "docs" / "openvswitch.md"
 COLLECTORS = ("skb-tracking", "skb", "dev", "ovs")
+COUNTERS = re.compile(r"\b(n_packets|n_bytes|packets|bytes|used|duration|idle_age|hard_age)[:=][^, ]*,? ?")
 
 
 class Switch(NamedTuple):
@@ -205,6 +209,43 @@ def check_action(action: dict[str, Any], name: str, text: str) -> None:
     elif kind.startswith("set"):
         for part in split(arguments.partition("(")[2].removesuffix(")")):
             assert part in text, (part, text)
+
+
+@pytest.mark.ends_only
+@pytest.mark.needs("kprobe")
+def test_flows_are_told_with_their_rules(switch: Switch) -> None:
+    """By the daemon, while packets still hit them; sort puts it beside each look-up that met them."""
+    a, b = switch.a, switch.b
+    command = f"ip netns exec {a.ns.name} ping -c 6 -i 0.5 {b.v4}"
+    collection = fyke.collect(
+        collectors=["skb-tracking", "ovs"], filter="icmp", command=command, ovs_enrich_flows=True
+    )
+    with collection:
+        batches = list(collection)
+    shown = {
+        ufid: (
+            switch.ovs.appctl("dpctl/get-flow", f"ufid:{ufid}"),
+            switch.ovs.appctl("ofproto/detrace", f"ufid:{ufid}"),
+        )
+        for ufid in flows(switch.ovs)
+    }
+    told = {
+        row["ovs_detrace"]["ufid"]: row["ovs_detrace"]
+        for batch in batches
+        for row in batch.to_pylist()
+        if row["ovs_detrace"]
+    }
+    assert len(told) >= 2, "one flow for each direction"
+    for ufid, row in told.items():
+        flow, rules = shown[ufid]
+        assert COUNTERS.sub("", row["dpflow"]) == COUNTERS.sub("", flow.strip())
+        assert [COUNTERS.sub("", rule) for rule in row["ofpflows"]] == [
+            COUNTERS.sub("", rule) for rule in rules.splitlines() if rule
+        ]
+    met = [row["ovs_lookup"] for batch in sort(batches, arrow_schema()) for row in batch.to_pylist()]
+    hits = [lookup for lookup in met if lookup and lookup["flow"]]
+    assert len(hits) >= 10
+    assert all(lookup["dpflow"] == told[lookup["ufid"]]["dpflow"] for lookup in hits)
 
 
 @pytest.mark.ends_only

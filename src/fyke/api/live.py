@@ -179,6 +179,8 @@ def collect(
     skb_sections: Sequence[str] = (),
     nft_verdicts: Sequence[str] = (),
     ct_events: bool = False,
+    ovs_enrich_flows: bool = False,
+    ovs_enrich_rate: int | None = None,
     ovs_track: bool = False,
     stack: bool = False,
     probe_stack: bool = False,
@@ -210,7 +212,13 @@ def collect(
             _check_type(f"one of {name}", one, str)
     texts = {"filter": filter, "filter_inner": filter_inner, "filter_meta": filter_meta}
     texts |= {"netns": netns, "netif": netif, "command": command}
-    numbers = {"pid": pid, "snaplen": snaplen, "max_probes": max_probes, "stop_after": stop_after}
+    numbers = {
+        "ovs_enrich_rate": ovs_enrich_rate,
+        "pid": pid,
+        "snaplen": snaplen,
+        "max_probes": max_probes,
+        "stop_after": stop_after,
+    }
     for name, text in texts.items():
         _check_type(name, text, str)
     for name, number in numbers.items():
@@ -226,6 +234,8 @@ def collect(
         skb_sections=skb_sections,
         nft_verdicts=nft_verdicts,
         ct_events=ct_events,
+        ovs_enrich_flows=ovs_enrich_flows,
+        ovs_enrich_rate=ovs_enrich_rate,
         ovs_track=ovs_track,
         stack=stack,
         probe_stack=probe_stack,

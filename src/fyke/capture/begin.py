@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 
 from fyke.capture.filters import FilterOptions
+from fyke.capture.flow_texts import DEFAULT_RATE
 from fyke.capture.plan import DEFAULT_MAX_PROBES, DEFAULT_SNAPLEN, MAX_SNAPLEN, Options, Plan
 from fyke.collectors import COLLECTORS
 from fyke.collectors.nft import verdicts
@@ -23,6 +24,8 @@ def checked_options(
     skb_sections: Iterable[str] = (),
     nft_verdicts: Iterable[str] = (),
     ct_events: bool = False,
+    ovs_enrich_flows: bool = False,
+    ovs_enrich_rate: int | None = None,
     ovs_track: bool = False,
     stack: bool = False,
     probe_stack: bool = False,
@@ -37,12 +40,17 @@ def checked_options(
         raise UsageError(f"--snaplen {snaplen} is not between 1 and {MAX_SNAPLEN}")
     if max_probes is not None and max_probes < 1:
         raise UsageError(f"--max-probes {max_probes} is less than 1")
+    if ovs_enrich_rate is not None and not ovs_enrich_flows:
+        raise UsageError("--ovs-enrich-rate goes with --ovs-enrich-flows")
+    if ovs_enrich_rate is not None and ovs_enrich_rate < 1:
+        raise UsageError(f"--ovs-enrich-rate {ovs_enrich_rate} is less than 1")
     return Options(
         collectors=tuple(collectors) or ("auto",),
         probes=tuple(probes),
         skb_sections=_skb_sections(tuple(skb_sections)),
         nft_verdicts=_nft_verdicts(tuple(nft_verdicts)),
         ct_events=ct_events,
+        flow_rate=(ovs_enrich_rate or DEFAULT_RATE) if ovs_enrich_flows else 0,
         ovs_track=ovs_track,
         stack=stack,
         probe_stack=probe_stack,

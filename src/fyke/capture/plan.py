@@ -26,7 +26,7 @@ from fyke.collectors.ct import COLLECTOR as CT
 from fyke.collectors.ct.events import CT_EVENT
 from fyke.collectors.nft.verdicts import DEFAULT as DEFAULT_VERDICTS
 from fyke.collectors.ovs import COLLECTOR as OVS
-from fyke.collectors.ovs.sections import OVS_OPERATION, OVS_RECV
+from fyke.collectors.ovs.sections import OVS_DETRACE, OVS_OPERATION, OVS_RECV
 from fyke.collectors.ovs.user import MOST_PLACES
 from fyke.errors import Unsupported, UsageError
 
@@ -51,6 +51,7 @@ class Options:
     skb_sections: tuple[str, ...] = ()
     nft_verdicts: tuple[str, ...] = DEFAULT_VERDICTS
     ct_events: bool = False
+    flow_rate: int = 0  # how many flows ovs-vswitchd is asked for in a second; 0: none
     ovs_track: bool = False
     stack: bool = False
     probe_stack: bool = False
@@ -93,6 +94,12 @@ class Plan:
     stack_entries: int = STACK_ENTRIES
     call_entries: int = CALL_ENTRIES
     user_task: UserTask | None = None
+    flow_rate: int = 0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The sections that events may have, and those of rows that no probe sends."""
+        return (*self.sections, OVS_DETRACE.name) if self.flow_rate else self.sections
 
     @property
     def ring_bytes(self) -> int:
@@ -203,6 +210,7 @@ def make_plan(options: Options, kernel: Kernel, cpus: int, online: tuple[int, ..
         ovs_track=options.ovs_track,
         ovs_files=daemons,
         user_task=wanted_task(options.filters.pid),
+        flow_rate=options.flow_rate,
     )
 
 
@@ -249,6 +257,10 @@ def _choose_collectors(options: Options, kernel: Kernel) -> tuple[tuple[Collecto
         if why := CT.unavailable(kernel):
             raise Unsupported(f"--ct-events can't work here: {why}", "leave it out")
         raise UsageError("--ct-events needs the collector ct", "add ct to -c")
+    if options.flow_rate and OVS not in chosen:
+        if why := OVS.unavailable(kernel):
+            raise Unsupported(f"--ovs-enrich-flows can't work here: {why}", "leave it out")
+        raise UsageError("--ovs-enrich-flows needs the collector ovs", "add ovs to -c")
     return tuple(chosen), notes
 
 

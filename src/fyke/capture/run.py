@@ -17,6 +17,7 @@ from fyke.kernel.machine import kernel_clock_ns
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from fyke.capture.flow_rows import FlowRows
     from fyke.capture.loss import Gap
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Run:
     ready_file: str | None = None
     events: int = 0
     reason: str = ""
+    _flows: FlowRows | None = field(default=None, repr=False)
     _looked: float = field(default=0.0, repr=False)
     _hurry_until: float = field(default=0.0, repr=False)
 
@@ -61,16 +63,26 @@ class Run:
             self.command.start()
             rings.watch(self.command.fd)
         try:
+            if rate := self.session.plan.flow_rate:
+                from fyke.capture.flow_rows import FlowRows
+
+                self._flows = FlowRows(rate)
             if self.ready_file is not None:
                 write_ready_file(self.ready_file)
             while not self._is_over():
                 if not rings.more:
                     rings.wait(POLL_SECONDS)
                 yield from self._take(self.session.poll(flush=self.live))
+                if self._flows:
+                    yield from self._noted(self._flows.rows())
                 yield from self._look_for_loss()
             for batch in self.session.stop():
                 yield from self._finish(batch)
+            if self._flows:
+                yield from self._noted(self._flows.last())
         finally:
+            if self._flows:
+                self._flows.close()
             if self.command:
                 self.command.stop()
         yield from self._close()
@@ -91,7 +103,15 @@ class Run:
             batch = batch.slice(0, self.stop_after - self.events)
             self.reason = "count"
         self.events += len(batch)
+        if self._flows:
+            self._flows.look(batch)
         yield batch
+
+    def _noted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Take rows that no probe has sent: events all the same, but none that a number was asked for of."""
+        for batch in batches:
+            self.events += len(batch)
+            yield batch
 
     def _finish(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Take one of the last batches. A second signal is in a hurry: what takes long counts as lost."""

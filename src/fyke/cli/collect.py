@@ -195,7 +195,7 @@ def _sinks(
         from fyke.cli.writing import open_writer
         from fyke.events.schema import recorded_schema
 
-        limit, schema = size_of(args.out_rotate, "--out-rotate"), recorded_schema(plan.sections)
+        limit, schema = size_of(args.out_rotate, "--out-rotate"), recorded_schema(plan.columns)
         writer: Any = stack.enter_context(
             open_writer(args.out, facts, args.out_format, schema=schema, limit_bytes=limit)
         )

@@ -72,6 +72,16 @@ OPTIONS = (
         {"action": "store_true"},
     ),
     Option(
+        ("--ovs-enrich-flows",),
+        "ask ovs-vswitchd for each flow that packets hit: the flow, and the OpenFlow rules it was made of",
+        {"action": "store_true"},
+    ),
+    Option(
+        ("--ovs-enrich-rate",),
+        "how many flows to ask for in a second (default: 20)",
+        {"metavar": "N", "type": int},
+    ),
+    Option(
         ("--ovs-track",),
         "follow packets that Open vSwitch sends to ovs-vswitchd through it and back (collector ovs)",
         {"action": "store_true"},
@@ -144,6 +154,8 @@ def collect_options(args: argparse.Namespace) -> Options:
         skb_sections=words(args.skb_sections),
         nft_verdicts=words(args.nft_verdicts),
         ct_events=args.ct_events,
+        ovs_enrich_flows=args.ovs_enrich_flows,
+        ovs_enrich_rate=args.ovs_enrich_rate,
         ovs_track=args.ovs_track,
         stack=args.stack,
         probe_stack=args.probe_stack,

@@ -27,6 +27,7 @@ from fyke.events.reader import EventSource
 from fyke.events.recognise import ARROW
 from fyke.events.schema import JOURNEY, section_type
 from fyke.journeys import order
+from fyke.journeys.flows import TOLD, Flows
 from fyke.journeys.order import ROW_BYTES
 from fyke.journeys.spool import Rereading, Spool, spool_folder
 from fyke.journeys.stitch import Stitches
@@ -75,7 +76,7 @@ def sort(
     with _failures(), contextlib.closing(Spool(schema)) as spool:
         keys = _Keys(batches, schema, chosen, spool)
         for placed in places(keys.read(), keys.schema):
-            yield _journeys(spool.fetch(placed.column("row").to_numpy()), placed)
+            yield _journeys(spool.fetch(placed.column("row").to_numpy()), placed, keys.flows)
         if keys.problem is not None:
             raise keys.problem
 
@@ -149,14 +150,14 @@ def _read_twice(source: EventSource) -> Iterator[pa.RecordBatch]:
     done = 0
     with contextlib.closing(Rereading(source.schema, source.batches())) as rows:
         while True:
-            with source.again(COLUMNS) as first:
+            with source.again((*COLUMNS, TOLD)) as first:
                 # Damage in other columns is met only later: then once more, with what is before it.
                 keys = _Keys(first.batches(), source.schema, limit=rows.rows if rows.problem else None)
                 try:
                     for placed in _after(done, places(keys.read(), keys.schema)):
                         if not done:
                             rows.expect(keys.lengths)
-                        journeys = _journeys(rows.fetch(placed.column("row").to_numpy()), placed)
+                        journeys = _journeys(rows.fetch(placed.column("row").to_numpy()), placed, keys.flows)
                         done += len(placed)
                         yield journeys
                     break
@@ -180,8 +181,8 @@ def _after(count: int, placed: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBa
         count = max(0, count - len(batch))
 
 
-def _journeys(rows: pa.RecordBatch, placed: pa.RecordBatch) -> pa.RecordBatch:
-    """Fill the journey column; rows that belong to no journey keep it null."""
+def _journeys(rows: pa.RecordBatch, placed: pa.RecordBatch, flows: Flows) -> pa.RecordBatch:
+    """Fill the journey column; rows that belong to no journey keep it null. Flows get what was told."""
     columns = [placed.column(c.name) for c in JOURNEY.columns]
     kind = section_type(JOURNEY)
     journey = pa.StructArray.from_arrays(
@@ -189,6 +190,7 @@ def _journeys(rows: pa.RecordBatch, placed: pa.RecordBatch) -> pa.RecordBatch:
         fields=[kind.field(i) for i in range(kind.num_fields)],
         mask=placed.column("id").is_null(),
     )
+    rows = flows.fill(rows)
     place = rows.schema.get_field_index(JOURNEY.name)
     return rows.set_column(place, sorted_schema(rows.schema).field(place), journey)
 
@@ -222,7 +224,7 @@ class _Keys:
     """The table of the query, of batches of events: what it looks at, row numbers, and which rows are chosen.
 
     spool: gets each batch whole. limit: of rows to read. lengths: rows of each batch so far. problem: what
-    ended the input early.
+    ended the input early. flows: what was told of Open vSwitch's.
     """
 
     def __init__(
@@ -246,6 +248,7 @@ class _Keys:
         self.lengths: list[int] = []
         self.problem: InputError | None = None
         self._stitches = Stitches()
+        self.flows = Flows()
 
     def read(self) -> Iterator[pa.RecordBatch]:
         """Yield the table. Damage ends it."""
@@ -257,6 +260,7 @@ class _Keys:
                 if self._spool is not None:
                     self._spool.append(batch)
                 self.lengths.append(len(batch))
+                self.flows.learn(batch)
                 numbers = pa.array(np.arange(row, row + len(batch)))
                 chosen = np.ones(len(batch), np.bool_) if self._chosen is None else self._chosen(batch)
                 if self._spool is not None:

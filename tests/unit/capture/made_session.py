@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
 import pytest
 from made_kernel import made_kernel
+from made_plan import planned
 from made_records import headers_btf
 
 from fyke.capture.layout import RecordLayout, read_layout
@@ -49,6 +51,11 @@ class Loss:
         return [0] * (self.probes - 1) + [self.unjudged]
 
 
+@cache
+def _plan() -> Plan:
+    return planned()
+
+
 class Script:
     """A session: each look does the next step. A step is a batch, or something to do first.
 
@@ -64,7 +71,7 @@ class Script:
         self.loss = Loss()
         self.missing: dict[str, str] = {}
         self.added = ("ip_rcv",)
-        self.plan: Plan | None = None
+        self.plan = _plan()
         self.more = False
         self.late = 0
         self.watched: list[int] = []

@@ -42,6 +42,19 @@ MISTAKES: list[tuple[str, list[str], str, str]] = [
         "'u:ip_rcv' doesn't say what to probe of which program",
         "write u:PATH:SYMBOL",
     ),
+    ("flow rate", ["--ovs-enrich-rate", "5"], "--ovs-enrich-rate goes with --ovs-enrich-flows", ""),
+    (
+        "no flow rate",
+        ["--ovs-enrich-flows", "--ovs-enrich-rate", "0"],
+        "--ovs-enrich-rate 0 is less than 1",
+        "",
+    ),
+    (
+        "flows of nothing",
+        ["--ovs-enrich-flows"],
+        "--ovs-enrich-flows can't work here: the module openvswitch is not loaded",
+        "leave it out",
+    ),
     ("no probe", ["-p", ""], "probe '' names no target", "write [TYPE:]TARGET"),
     (
         "function",
@@ -206,7 +219,15 @@ def test_typing_mistakes_are_found_where_there_is_no_kernel_to_speak_of(
 
     monkeypatch.setattr("fyke.kernel.view.LiveKernel", lambda: None)
     monkeypatch.setattr("fyke.kernel.tracepoints.available_events", nothing)
-    needs_kernel = {"function", "tracepoint", "pattern", "useless probe", "nothing to do", "max"}
+    needs_kernel = {
+        "function",
+        "tracepoint",
+        "pattern",
+        "useless probe",
+        "nothing to do",
+        "max",
+        "flows of nothing",
+    }
     for name, arguments, message, _ in MISTAKES:
         if name not in needs_kernel:
             assert main(["collect", "-o", "old.arrow", *arguments]) == 2, name
