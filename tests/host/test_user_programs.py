@@ -48,6 +48,7 @@ def test_a_program_and_its_library(flags: tuple[str, ...], tmp_path: Path) -> No
     assert library["timestamp_ns"] > times[-1]
 
 
+@pytest.mark.host_only
 def test_one_process_of_several(tmp_path: Path) -> None:
     """--pid goes for them, too: other processes are left alone, and have no breakpoint."""
     path = compiled(tmp_path, "-DLISTENED")
@@ -64,6 +65,7 @@ def test_one_process_of_several(tmp_path: Path) -> None:
     assert {row["userspace"]["pid"] for row in recording.rows} == {pid}
 
 
+@pytest.mark.host_only
 def test_a_program_in_another_mount_namespace_is_found_by_name(tmp_path: Path) -> None:
     path = compiled(tmp_path)
     with pytest.raises(UsageError, match="there is no program fyke-trial: "):
