@@ -1,4 +1,4 @@
-"""The steps of an upcall through user space, with a program that has ovs-vswitchd's probes, on any kernel.
+"""The steps of an upcall through user space, with a program that has ovs-vswitchd's probes, without Open vSwitch.
 
 What the datapath would note of a message is written for datagrams: they wait in a socket as messages do.
 """
@@ -54,6 +54,7 @@ def _sum(packet: bytes) -> int:
     return found ^ found >> 32
 
 
+@pytest.mark.host_only
 @pytest.mark.needs("uprobe")
 def test_each_step_knows_which_packet_it_is_of(tmp_path: Path) -> None:
     """Answers come in another order than questions, and a flow's key is a copy."""
