@@ -1,4 +1,4 @@
-"""The steps of an upcall through user space, with a program that has ovs-vswitchd's probes, without Open vSwitch.
+"""The steps of an upcall in user space, with a program that has ovs-vswitchd's probes and not the rest of it.
 
 What the datapath would note of a message is written for datagrams: they wait in a socket as messages do.
 """
