@@ -8,7 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 # What is a time of the collection's clock, beside each row's own: section, column.
-TIMES = (("skb_tracking", "timestamp_ns"), ("skb_tracking", "parent_timestamp_ns"), ("gap", "since_ns"))
+TIMES = (
+    *(("skb_tracking", "timestamp_ns"), ("skb_tracking", "parent_timestamp_ns")),
+    *(("ovs_upcall", "upcall_timestamp_ns"), ("ovs_recv", "batch_timestamp_ns")),
+    *(("ovs_operation", "batch_timestamp_ns"), ("gap", "since_ns")),
+)
 _MOST = (1 << 64) - 1
 Times = npt.NDArray[np.uint64]
 

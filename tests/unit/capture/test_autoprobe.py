@@ -235,7 +235,7 @@ def test_max_probes_is_where_it_ends_and_no_more_stacks_are_taken(
     running.adding.step()
     assert running.attached == [["consume_skb", "icmp_rcv", "ip_rcv"]]
     assert len(running.plan.probes) == room
-    (warning,) = caplog.messages
+    (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert warning == (
         f"--probe-stack adds no more probes: there are --max-probes {room} probes; 1 more found"
     )

@@ -276,6 +276,8 @@ UNKNOWN = {
     "ovs": {
         "event_type": "upcall",
         "cmd": 1,
+        "port": 7,
+        "cpu": 0,
         "ratio": 0.5,
         "none": None,
         "wide": 2**70,

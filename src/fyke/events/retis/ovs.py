@@ -60,6 +60,7 @@ _NAT = (
 )
 _FLOW = ("flow", "sf_acts", "ufid", "dpflow", "ofpflows")  # of a lookup and of a detrace, nothing is "" or 0
 _NO_UFID = [0, 0, 0, 0]
+_OPERATIONS = ("exec", "put")  # Retis' library takes no other
 
 
 def known_of(fields: Any) -> Json:
@@ -159,7 +160,7 @@ def section_of(name: str, values: Json) -> tuple[Json | None, Json]:
     if name == LOOKUP:
         if not _put_flow(made, left):
             return None, values
-    elif name == ACTION and not _put_action(made, left):
+    elif (name == ACTION and not _put_action(made, left)) or (name == OPERATION and values.get("op_type") not in _OPERATIONS):
         return None, values
     for key, column in kind.keys:
         value = left.pop(column, None)
