@@ -15,15 +15,15 @@ struct packet_id {
 	__u64 orig_head;
 };
 
+/* No larger: copies of it are on the stack, of which Linux 6.1 has no more to give. */
 struct tracked {
 	struct packet_id id;
 	struct packet_id parent;
 	__u64 last_seen_ns;
 	__u64 fingerprint; /* 0: not taken */
-	__u32 network_at;  /* where the fingerprint was taken, from skb->head */
-	__u32 frame;	   /* of one last seen by XDP: the first such probe that saw it, counted from 1 */
+	__u16 network_at;  /* where the fingerprint was taken, from skb->head */
+	__u16 frame;	   /* of one last seen by XDP: the first such probe that saw it, counted from 1 */
 	__u32 queue_id;	   /* of the message to user space that the packet comes back from; 0: of none */
-	__u32 pad;
 };
 
 struct call {

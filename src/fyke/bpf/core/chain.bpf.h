@@ -49,20 +49,22 @@ static __always_inline bool on(const struct context *c, enum section_id id)
 	} while (0)
 
 /* `ovs`, a constant: the program is of Open vSwitch's probes. Others don't need its types, which take libbpf a while
- * to look for. */
-static __always_inline __u32 collect(struct context *c, const struct tracked *t, struct record *r, bool ovs)
+ * to look for. `action`, another: it may be where an action is run, and not at a return. */
+static __always_inline __u32 collect(struct context *c, const struct tracked *t, struct record *r, bool ovs,
+				     bool action)
 {
 	__u32 present = 0;
 
 	if (ovs) {
 		COLLECT(ovs_upcall, t);
 		COLLECT(ovs_lookup);
-		COLLECT(ovs_action, t);
+		if (action)
+			COLLECT(ovs_action, t);
 	}
 
 	/* First, where the verifier knows least that may differ: it follows the long way through a chain or a connection
 	 * once for each state it comes with. */
-	if (may_be_on(SECTION_nft)) {
+	if (!ovs && may_be_on(SECTION_nft)) { /* no rule is looked at in Open vSwitch */
 		COLLECT(nft);
 		view_skb_again(c); /* its names took its place */
 	}
@@ -127,15 +129,13 @@ static __always_inline void close_record(struct context *c, void *ring, struct r
 
 static __always_inline void send(struct context *c, const struct tracked *t, bool ovs)
 {
-	__u32 cpu = c->cpu;
-	void *ring = bpf_map_lookup_elem(&rings, &cpu);
+	void *ring = bpf_map_lookup_elem(&rings, &c->cpu);
 	struct record *r;
-
 	if (!ring)
 		return;
 	r = open_record(c, ring, c->ctx);
 	if (r)
-		close_record(c, ring, r, collect(c, t, r, ovs));
+		close_record(c, ring, r, collect(c, t, r, ovs, true));
 }
 
 /* Does anything here depend on whether the packet is one of those that were asked for? */

@@ -44,8 +44,9 @@ static __always_inline bool remember(struct context *c)
 	return !bpf_map_update_elem(&calls, &key, &c->call, BPF_ANY);
 }
 
-/* The call that returns here: the last that fits. `slack`: how far its frame may be from what was remembered. */
-static __always_inline struct call *recall(struct call_key *key, __u64 frame, __u64 slack)
+/* The call that returns here: the last that fits. `slack`: how far its frame may be from what was remembered. A
+ * function of its own, for room on the caller's stack. */
+static __noinline struct call *recall(struct call_key *key, __u64 frame, __u64 slack)
 {
 	struct call *found = NULL;
 
@@ -120,8 +121,8 @@ static __always_inline bool is_there(struct context *c, struct call *call)
  * that is collected once for each. `ctx`: the program's own context. */
 static __always_inline void send_return(struct context *c, struct call *call, void *ctx, bool ovs)
 {
-	__u32 cpu = c->cpu, present = 0;
-	void *ring = bpf_map_lookup_elem(&rings, &cpu);
+	__u32 present = 0;
+	void *ring = bpf_map_lookup_elem(&rings, &c->cpu);
 	struct tracked *t = NULL;
 	struct record *r;
 
@@ -139,7 +140,7 @@ static __always_inline void send_return(struct context *c, struct call *call, vo
 		t = &call->packet;
 	barrier_var(
 		t); /* else the number is tested again in its place, which older verifiers don't understand */
-	present = collect(c, t, r, ovs) | call->present;
+	present = collect(c, t, r, ovs, false) | call->present;
 	if (section_at[SECTION_skb_tracking]) /* of one that is gone, too; else nobody looks */
 		((struct section_skb_tracking *)((void *)r + section_at[SECTION_skb_tracking]))->skb =
 			call->skb;

@@ -10,7 +10,7 @@
 
 #include "probes/fexit.bpf.h"
 
-#define OF_SKB (1U << 31) /* in struct tracked's frame: its end is that of the skb */
+#define OF_SKB (1U << 15) /* in struct tracked's frame: its end is that of the skb */
 
 static __always_inline struct tracked *find_frame(struct context *c)
 {

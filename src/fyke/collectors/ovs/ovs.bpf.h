@@ -95,7 +95,8 @@ struct {
 /* Are packets followed through user space? */
 const volatile bool ovs_track = false;
 
-static __always_inline struct ovs_cpu *ovs_here(void)
+/* Functions of their own, here and below: callers have no room on the stack. */
+static __noinline struct ovs_cpu *ovs_here(void)
 {
 	__u32 zero = 0;
 
@@ -186,7 +187,7 @@ static __always_inline bool collect_ovs_upcall(struct context *c, const struct t
 }
 
 /* After the event of a return. */
-static __always_inline void end_upcall(struct context *c)
+static __noinline void end_upcall(struct context *c)
 {
 	__u32 flags = c->probe->flags;
 	struct ovs_cpu *here;

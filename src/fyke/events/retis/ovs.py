@@ -160,7 +160,10 @@ def section_of(name: str, values: Json) -> tuple[Json | None, Json]:
     if name == LOOKUP:
         if not _put_flow(made, left):
             return None, values
-    elif (name == ACTION and not _put_action(made, left)) or (name == OPERATION and values.get("op_type") not in _OPERATIONS):
+    elif name == ACTION:
+        if not _put_action(made, left):
+            return None, values
+    elif name == OPERATION and values.get("op_type") not in _OPERATIONS:
         return None, values
     for key, column in kind.keys:
         value = left.pop(column, None)
