@@ -154,6 +154,6 @@ def test_stack_of_a_send() -> None:
     order = [functions.index(name) for name in ("udp_sendmsg", "__sys_sendto")]
     assert order == sorted(order)
     assert any("dev_queue_xmit" in name or "dev_hard_start_xmit" in name for name in functions[:3])
-    assert not any(name.startswith(("bpf_", "0x")) for name in functions)
+    assert not any(name.startswith(("bpf_", "0x")) for name in functions), functions
     (received,) = [row for row in recording.at(RX) if udp_payload(row)]
     assert received["kernel"]["stack"] is None, "only where it was asked for"

@@ -140,7 +140,7 @@ def test_lookups_upcalls_and_outputs(switch: Switch) -> None:
     delta = Counter(seen["after"])
     delta.subtract(seen["before"])
     lookups = of(recorded, "ovs_lookup")
-    assert sum(row["ovs_lookup"]["flow"] is not None for row in lookups) == delta["hit"] > 4
+    assert sum(row["ovs_lookup"]["flow"] is not None for row in lookups) == delta["hit"] >= 2
     assert sum(row["ovs_lookup"]["flow"] is None for row in lookups) == delta["missed"] >= 2
     assert all(row["packet"] and row["dev"] for row in lookups), (
         "the packet is known, though it is no argument"

@@ -8,8 +8,17 @@ from typing import Protocol
 from fyke.capture import libbpf
 from fyke.events.escape import name_from_bytes
 
-# A program of ours (its symbol is younger than our list of them), and what calls it at a tracepoint.
-_MACHINERY = ("0x", "bpf_prog_", "bpf_trace_run", "__bpf_trace_", "__traceiter_")
+# A program of ours, and what calls it at a tracepoint. Its symbol is younger than our list of them, so that it
+# may seem to be part of what the kernel has put before it.
+_MACHINERY = (
+    "0x",
+    "bpf_prog_",
+    "bpf_dispatcher_",
+    "bpf_trampoline_",
+    "bpf_trace_run",
+    "__bpf_trace_",
+    "__traceiter_",
+)
 _READINGS = 5  # of all symbols, which take a second on a slow machine
 _FRAMES = 127  # STACK_FRAMES in core/stack.bpf.h
 MOST_NAMES = 16_384
