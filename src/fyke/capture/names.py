@@ -8,8 +8,8 @@ from typing import Protocol
 from fyke.capture import libbpf
 from fyke.events.escape import name_from_bytes
 
-# A program of ours, and what calls it at a tracepoint. Its symbol is younger than our list of them, so that it
-# may seem to be part of what the kernel has put before it.
+# A program of ours, and what calls it at a tracepoint. It is younger than our list of symbols, and may seem
+# to be part of what the kernel has put before it.
 _MACHINERY = (
     "0x",
     "bpf_prog_",
