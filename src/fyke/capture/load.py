@@ -176,11 +176,8 @@ class Loaded:
         self.maps = _Maps(*(opened.map_fd(field.name) for field in fields(_Maps)))
         for cpu, fd in enumerate(self.ring_fds):
             libbpf.update_element(self.maps.rings, struct.pack("=I", cpu), struct.pack("=I", fd))
-        for number, probe in enumerate(self.plan.probes):
+        for number in range(len(self.plan.probes)):
             self.configure(number)
-            if probe.user:
-                place = place_config(probe.user, self._btf)
-                libbpf.update_element(self._object.map_fd("user_places"), struct.pack("=I", number), place)
         dtype = struct_dtype(self._btf, "counters")
         count = self.plan.probe_room * self.plan.cpus
         mapping = mmap.mmap(self.maps.counters, count * dtype.itemsize, mmap.MAP_SHARED, mmap.PROT_READ)
@@ -194,6 +191,9 @@ class Loaded:
         if self.looks and not (probe.connection or probe.user):
             probe = replace(probe, flags=probe.flags | {"LOOK"})
         config = probe_config(probe, self._btf, self.layout, self.plan.filters.roots, self._machine)
+        if probe.user:
+            place = place_config(probe.user, self._btf)
+            libbpf.update_element(self._object.map_fd("user_places"), struct.pack("=I", number), place)
         libbpf.update_element(self.maps.probes, struct.pack("=I", number), config)
 
     def _own(self, fd: int) -> int:
