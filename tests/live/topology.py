@@ -25,6 +25,7 @@ __all__ = [
     "namespaces",
     "nft",
     "offloads",
+    "plugged",
     "routed",
     "slow_queue",
     "tunnel",
@@ -114,6 +115,20 @@ def bridged() -> Iterator[tuple[TwoNs, Netns]]:
             _address(host)
         _await_running(a, b)
         yield TwoNs(a, b), switch
+
+
+@contextmanager
+def plugged() -> Iterator[tuple[TwoNs, tuple[str, str]]]:
+    """Two hosts whose cables end in devices of the namespace we are in (the second value), for a switch."""
+    with namespaces("a", "b") as spaces:
+        a, b = (_host(ns, number) for number, ns in enumerate(spaces, 1))
+        ports = (f"{a.dev}p", f"{b.dev}p")
+        for host, port in zip((a, b), ports, strict=True):
+            ip([f"link add {host.dev} netns {host.ns.name} address {host.mac} type veth peer name {port}"])
+            ip([f"link set {port} up"])
+            _address(host)
+        _await_running(a, b)
+        yield TwoNs(a, b), ports
 
 
 @contextmanager
