@@ -44,8 +44,9 @@ def user_probes(spec: ProbeSpec, asked: str, kernel: Kernel, machine: str) -> li
     machine: as uname has it. A program's name without folders means each file by that name.
     """
     if not kernel.features.has("uprobe"):
-        why = kernel.features["uprobe"].why
-        raise Unsupported(f"can't probe {spec.text}: no uprobes here, {why}", "leave it out")
+        answer = kernel.features["uprobe"]
+        hint = "run it as root" if answer.state == "unknown" else "leave it out"
+        raise Unsupported(f"can't probe {spec.text}: no uprobes here, {answer.why}", hint)
     found: list[PlannedProbe] = []
     refused: list[UsageError] = []
     for program in programs(spec.path):
