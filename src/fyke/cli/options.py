@@ -78,7 +78,11 @@ TEXT = (
         {"choices": ("single-line", "multi-line"), "default": "multi-line"},
     ),
     _flag("--utc", help="show times as dates in UTC, not as nanoseconds since boot"),
-    Option(("-e",), "show link-layer headers", {"action": "store_true", "dest": "link_layer"}),
+    Option(
+        ("-e",),
+        "show link-layer headers, rules, NAT, time in ovs-vswitchd",
+        {"action": "store_true", "dest": "link_layer"},
+    ),
     Option(
         ("--color",),
         "colour drops, losses and probes (default: auto, on a terminal unless NO_COLOR is set)",

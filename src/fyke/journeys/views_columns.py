@@ -39,7 +39,7 @@ _LOST = Column(
 _TUPLE = Column("tuple", "string", "Protocol, addresses and ports: `TCP 10.0.0.1.80 > 10.0.0.2.4000`")
 _FILE = Column("file", "string", "The recording it is of, as it was named; of a split set `FILE..`")
 _HOST = Column("host", "string", "Name of the machine it was recorded on; null where the file doesn't tell")
-_SYMBOL = Column("symbol", "string", "The probe: function, or tracepoint as subsystem:name")
+_SYMBOL = Column("symbol", "string", "The probe: function, tracepoint as subsystem:name, or USDT probe")
 
 FLOW_COLUMNS = (
     Column("proto", "string", "IP protocol by name (TCP, UDP, ICMP ...), its number where it has none"),
@@ -65,7 +65,7 @@ EVENTS = View(
         Column("tgid", "int32", "Process id of that task"),
         Column("comm", "string", "Name of that thread"),
         _SYMBOL,
-        Column("probe_type", "string", "Its mechanism: raw_tracepoint, kprobe, fentry ..."),
+        Column("probe_type", "string", "Its mechanism: raw_tracepoint, kprobe, fentry, usdt ..."),
         _JOURNEY,
         _INDEX,
         Column("clone", "uint32", "Which skb of the packet's clones, in order of first sight, from 0"),

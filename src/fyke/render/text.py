@@ -13,6 +13,7 @@ from fyke.collectors.formatting import Part, Place, Style, all_parts
 from fyke.events.facts import Facts
 from fyke.render.distinct import TextCache
 from fyke.render.head import HEAD, RETVAL, USER, ArgumentText, StackText
+from fyke.render.legs import Legs
 from fyke.render.notes import gap_text, loss_text, startup_text
 from fyke.render.times import time_texts
 
@@ -39,6 +40,7 @@ class EventText:
         self._parts = [(part, TextCache(_with_lead(part, style))) for part in _parts()]
         self._arguments = ArgumentText()
         self._stack = StackText(style)
+        self._legs = Legs(style, series=series) if style.link_layer else None
         self._journey: int | None = None  # of the last event shown
         self._begun = False
 
@@ -80,6 +82,8 @@ class EventText:
             pieces.append(texts)
             if part.place == Place.ID and self._series and texts is not None:
                 pieces.append(_numbers(rows, texts))
+        if self._legs is not None:
+            pieces.append(self._legs.texts(rows))
         texts = pc.binary_join_element_wise(*(p for p in pieces if p is not None), "", null_handling="skip")
         return self._with_gaps(rows, texts)
 
