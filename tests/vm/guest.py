@@ -16,7 +16,10 @@ import initramfs
 from kernels import Installed
 from machine import MACHINES, Share
 
-__all__ = ["Run", "run"]
+__all__ = ["NOT_UP", "Run", "run"]
+
+NOT_UP = "didn't come up"
+"""Why a run is over whose kernel went down before the first line of the script."""
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _BOOT_SECONDS = 240
@@ -86,7 +89,7 @@ def run(
             if console.is_alive():
                 why = f"didn't end within {minutes} minutes"
             elif console.exit_code is None:
-                why = "went down before the tests ended" if console.came_up else "didn't come up"
+                why = "went down before the tests ended" if console.came_up else NOT_UP
     finally:
         if console.is_alive():
             process.kill()
