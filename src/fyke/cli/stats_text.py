@@ -112,6 +112,8 @@ def _loss(stats: Stats) -> Iterator[str]:
 def _tracking(stats: Stats) -> Iterator[str]:
     yield f"Tracked events: {stats.tracked}"
     yield f"Untracked events: {stats.untracked}"
+    if stats.ambiguous:
+        yield f"Events with an ambiguous stitch: {stats.ambiguous}"
 
 
 def _rate(stats: Stats) -> Iterator[str]:
@@ -208,7 +210,11 @@ def stats_object(stats: Stats, asked: dict[str, Rows]) -> dict[str, Any]:
     if "loss" in stats.parts:
         result["loss"] = _loss_object(stats)
     if "tracking" in stats.parts:
-        result["tracking"] = {"tracked": stats.tracked, "untracked": stats.untracked}
+        result["tracking"] = {
+            "tracked": stats.tracked,
+            "untracked": stats.untracked,
+            "ambiguous": stats.ambiguous,
+        }
     if "drops" in stats.parts:
         result["drops"] = dict(stats.drops.most_common())
     if "rate" in stats.parts:

@@ -27,10 +27,11 @@ from fyke.events.reader import EventSource
 from fyke.events.recognise import ARROW
 from fyke.events.schema import JOURNEY, section_type
 from fyke.journeys import order
+from fyke.journeys.ambiguous import SECTIONS as STITCHED
 from fyke.journeys.flows import TOLD, Flows
 from fyke.journeys.order import ROW_BYTES
 from fyke.journeys.spool import Rereading, Spool, spool_folder
-from fyke.journeys.stitch import Stitches
+from fyke.journeys.stitch import Stitches, is_unstitched
 
 # pyarrow makes a compressor for each buffer of a batch: in small batches that takes longer than its work.
 CHUNK_ROWS = 32_768
@@ -76,7 +77,7 @@ def sort(
     with _failures(), contextlib.closing(Spool(schema)) as spool:
         keys = _Keys(batches, schema, chosen, spool)
         for placed in places(keys.read(), keys.schema):
-            yield _journeys(spool.fetch(placed.column("row").to_numpy()), placed, keys.flows)
+            yield _journeys(spool.fetch(placed.column("row").to_numpy()), placed, keys)
         if keys.problem is not None:
             raise keys.problem
 
@@ -148,16 +149,19 @@ def _emptied(held: deque[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def _read_twice(source: EventSource) -> Iterator[pa.RecordBatch]:
     done = 0
+    stitch = is_unstitched(source)
+    columns = (*COLUMNS, TOLD, *(STITCHED if stitch else ()))
     with contextlib.closing(Rereading(source.schema, source.batches())) as rows:
         while True:
-            with source.again((*COLUMNS, TOLD)) as first:
+            with source.again(columns) as first:
                 # Damage in other columns is met only later: then once more, with what is before it.
-                keys = _Keys(first.batches(), source.schema, limit=rows.rows if rows.problem else None)
+                limit = rows.rows if rows.problem else None
+                keys = _Keys(first.batches(), source.schema, limit=limit, stitched=stitch)
                 try:
                     for placed in _after(done, places(keys.read(), keys.schema)):
                         if not done:
                             rows.expect(keys.lengths)
-                        journeys = _journeys(rows.fetch(placed.column("row").to_numpy()), placed, keys.flows)
+                        journeys = _journeys(rows.fetch(placed.column("row").to_numpy()), placed, keys)
                         done += len(placed)
                         yield journeys
                     break
@@ -181,8 +185,11 @@ def _after(count: int, placed: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBa
         count = max(0, count - len(batch))
 
 
-def _journeys(rows: pa.RecordBatch, placed: pa.RecordBatch, flows: Flows) -> pa.RecordBatch:
-    """Fill the journey column; rows that belong to no journey keep it null. Flows get what was told."""
+def _journeys(rows: pa.RecordBatch, placed: pa.RecordBatch, keys: _Keys) -> pa.RecordBatch:
+    """Fill the journey column; rows that belong to no journey keep it null. Flows get what was told.
+
+    Rows whose journey can't be told from others are marked.
+    """
     columns = [placed.column(c.name) for c in JOURNEY.columns]
     kind = section_type(JOURNEY)
     journey = pa.StructArray.from_arrays(
@@ -190,7 +197,7 @@ def _journeys(rows: pa.RecordBatch, placed: pa.RecordBatch, flows: Flows) -> pa.
         fields=[kind.field(i) for i in range(kind.num_fields)],
         mask=placed.column("id").is_null(),
     )
-    rows = flows.fill(rows)
+    rows = keys.stitches.marks.fill(keys.flows.fill(rows), placed.column("row").to_numpy())
     place = rows.schema.get_field_index(JOURNEY.name)
     return rows.set_column(place, sorted_schema(rows.schema).field(place), journey)
 
@@ -212,8 +219,8 @@ def _failures() -> Iterator[None]:
         raise RunError(f"sorting failed: {error}", hint) from error
 
 
-def _stitched(batch: pa.RecordBatch, stitches: Stitches) -> pa.RecordBatch:
-    """Give packets that come back from user space, where others don't follow them, the ids that they had."""
+def stitched(batch: pa.RecordBatch, stitches: Stitches) -> pa.RecordBatch:
+    """Return a batch in which packets that come back from user space have the ids that they had."""
     place = batch.schema.get_field_index("skb_tracking")
     before = batch.column(place)
     after = stitches.tracking(batch)
@@ -223,7 +230,8 @@ def _stitched(batch: pa.RecordBatch, stitches: Stitches) -> pa.RecordBatch:
 class _Keys:
     """The table of the query, of batches of events: what it looks at, row numbers, and which rows are chosen.
 
-    spool: gets each batch whole. limit: of rows to read. lengths: rows of each batch so far. problem: what
+    spool: gets each batch whole. stitched: packets that come back from user space get the ids that they had.
+    limit: of rows to read. lengths: rows of each batch so far. problem: what
     ended the input early. flows: what was told of Open vSwitch's.
     """
 
@@ -234,6 +242,8 @@ class _Keys:
         chosen: Choice | None = None,
         spool: Spool | None = None,
         limit: int | None = None,
+        *,
+        stitched: bool = True,
     ) -> None:
         self._batches = batches
         self._chosen = chosen
@@ -247,7 +257,8 @@ class _Keys:
         self._nulls = {name: pa.nulls(0, self.schema.field(name).type) for name in COLUMNS}
         self.lengths: list[int] = []
         self.problem: InputError | None = None
-        self._stitches = Stitches()
+        self._stitched = stitched
+        self.stitches = Stitches()
         self.flows = Flows()
 
     def read(self) -> Iterator[pa.RecordBatch]:
@@ -263,8 +274,8 @@ class _Keys:
                 self.flows.learn(batch)
                 numbers = pa.array(np.arange(row, row + len(batch)))
                 chosen = np.ones(len(batch), np.bool_) if self._chosen is None else self._chosen(batch)
-                if self._spool is not None:
-                    batch = _stitched(batch, self._stitches)
+                if self._stitched:
+                    batch = stitched(batch, self.stitches)
                 columns = [numbers, pa.array(chosen), *(self._column(batch, name) for name in COLUMNS)]
                 yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
                 row += len(batch)

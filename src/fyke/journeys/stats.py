@@ -14,7 +14,9 @@ import pyarrow.compute as pc
 
 from fyke.events.facts import Facts
 from fyke.events.store import count_events
+from fyke.journeys.ambiguous import SECTIONS, count_marked
 from fyke.journeys.stats_rates import Rates
+from fyke.journeys.stitch import Stitches, is_unstitched
 from fyke.journeys.views_rows import Rows
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 COUNTED = {
     "summary": ("kernel",),
     "loss": ("cpu", "kernel"),
-    "tracking": ("skb_tracking",),
+    "tracking": ("skb_tracking", *SECTIONS),
     "drops": ("skb_drop",),
     "rate": ("kernel",),
 }
@@ -53,7 +55,8 @@ class Stats:
     """What is counted of a recording, batch by batch. Parts that were not asked for stay empty.
 
     files: of each file, in order. lost: events (or what else the cause counts) by cause, CPU and probe, as
-    gap rows tell. closing: what the closing row tells of the whole collection; None when there is none.
+    gap rows tell. ambiguous: events of a packet on its way through user space that can't be told from others.
+    closing: what the closing row tells of the whole collection; None when there is none.
     """
 
     def __init__(self, parts: frozenset[str]) -> None:
@@ -61,7 +64,7 @@ class Stats:
         self.files: list[FileStats] = []
         self.lost: Counter[tuple[str, int | None, str | None]] = Counter()
         self.closing: dict[str, Any] | None = None
-        self.tracked = self.untracked = 0
+        self.tracked = self.untracked = self.ambiguous = 0
         self.drops: Counter[str] = Counter()
         self.rates = Rates()
         self.probe_numbers: dict[str, int] = {}
@@ -77,10 +80,15 @@ class Stats:
         columns = {name for part in self.parts & COUNTED.keys() for name in COUNTED[part]}
         # Decoding it says how many series a sorted file has.
         columns |= {"journey"} if rows.is_sorted else set()
+        stitches = Stitches() if "tracking" in self.parts and _stitched_later(rows) else None
+        columns |= {"timestamp_ns", "cpu"} if stitches else set()
         for _, batch in rows.numbered(columns):
             self._begin(rows)
+            if stitches:
+                stitches.tracking(batch)
             self._add(batch, self.files[-1])
         self._begin(rows)
+        self.ambiguous += len(stitches.marks) if stitches else 0
 
     def _begin(self, rows: Rows) -> None:
         for path, facts in rows.source.files[len(self.files) :]:
@@ -107,6 +115,7 @@ class Stats:
             missing = pc.struct_field(batch.column("skb_tracking"), "orig_head").null_count
             self.untracked += missing
             self.tracked += len(batch) - missing
+            self.ambiguous += count_marked(batch)
         if "drops" in self.parts:
             self._drops(batch.column("skb_drop"))
 
@@ -147,6 +156,11 @@ class Stats:
                 self.lost[gap["cause"] or "?", row["cpu"], probe] += gap["count"] or 0
             if row["closing"]:
                 self.closing = row["closing"]
+
+
+def _stitched_later(rows: Rows) -> bool:
+    """Say whether the marks of what can't be told apart are missing."""
+    return not rows.is_sorted and is_unstitched(rows.source)
 
 
 def _pairs(

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from fyke.errors import RunError
 from fyke.events.schema import JOURNEY, arrow_schema, section_type
-from fyke.journeys.sort import COLUMNS, places
+from fyke.journeys.sort import COLUMNS, places, stitched
 from fyke.journeys.spool import spool_folder
+from fyke.journeys.stitch import Stitches
 
 _NO_JOURNEY = np.uint64(2**64 - 1)  # the id of a row that is a note
 _PLACE = np.dtype([("id", "<u8"), ("index", "<u4"), ("clone", "<u4"), ("lost", "<u8")])
@@ -30,12 +31,16 @@ class Places:
     """The journey column of rows by number. Memory is bounded: it is a file.
 
     batches: the rows, with what sort.sql looks at (fyke.journeys.sort.COLUMNS) at least. file: to be written
-    to behind what it holds, and left open: many recordings would need as many files. Raises RunError on a
-    full disk.
+    to behind what it holds, and left open: many recordings would need as many files. unstitched:
+    packets weren't followed through user space; the rows have the columns of fyke.journeys.ambiguous, too.
+    Raises RunError on a full disk.
     """
 
-    def __init__(self, batches: Iterable[pa.RecordBatch], file: IO[bytes] | None = None) -> None:
+    def __init__(
+        self, batches: Iterable[pa.RecordBatch], file: IO[bytes] | None = None, *, unstitched: bool = False
+    ) -> None:
         self._rows = 0
+        self._stitches = Stitches() if unstitched else None
         self._own = file is None
         self._file = places_file() if file is None else file
         # Where a mapping may begin.
@@ -59,6 +64,12 @@ class Places:
         children = [pa.array(np.ascontiguousarray(places[f.name])).cast(f.type) for f in fields]
         mask = pa.array(places["id"] == _NO_JOURNEY)
         return pa.StructArray.from_arrays(children, fields=fields, mask=mask)
+
+    def marked(self, first: int, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return rows from number `first` on with the marks of what can't be told apart."""
+        if self._stitches is None:
+            return batch
+        return self._stitches.marks.fill(batch, np.arange(first, first + len(batch)))
 
     def close(self) -> None:
         """Free the disk."""
@@ -86,6 +97,8 @@ class Places:
 
     def _read(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         for batch in batches:
+            if self._stitches is not None:
+                batch = stitched(batch, self._stitches)
             numbers = np.arange(self._rows, self._rows + len(batch))
             chosen = np.ones(len(batch), np.bool_)
             columns = [batch.column(n).cast(schema.field(n).type) for n in COLUMNS]

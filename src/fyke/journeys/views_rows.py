@@ -120,17 +120,19 @@ class Rows(Recorded):
     def prepare(self, columns: Collection[str] | None) -> None:
         """Say what the next readings need, None for all columns; others may be null."""
         super().prepare(columns)
-        if not self.is_sorted and (columns is None or "journey" in columns):
+        if self._needs_places(set(self.schema.names if columns is None else columns)):
             self.places()
 
     def batches(self, columns: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield all rows. Damage ends them quietly: see `problem`."""
         wanted = set(self.schema.names if columns is None else columns)
-        with_flow, placed = FLOW_NAME in wanted, "journey" in wanted and not self.is_sorted
-        places = self.places() if placed else None
+        with_flow = FLOW_NAME in wanted
+        places = self.places() if self._needs_places(wanted) else None
         if with_flow:
             wanted |= {"packet", "vlan_accel"}
         for first, batch in self.numbered(wanted):
+            if places is not None:
+                batch = places.marked(first, batch)
             named = {name: batch.column(name) for name in batch.schema.names}
             numbers = np.arange(first, first + len(batch), dtype=np.uint64)
             named[NUMBER] = pa.array(numbers)
@@ -146,11 +148,25 @@ class Rows(Recorded):
     def places(self) -> Places:
         """Return where each row of an unsorted recording belongs; found once."""
         if self._places is None:
+            from fyke.journeys.ambiguous import SECTIONS
             from fyke.journeys.sort import COLUMNS  # not everything here needs it
+            from fyke.journeys.stitch import is_unstitched
             from fyke.journeys.views_places import Places
 
-            self._places = Places((batch for _, batch in self.numbered(COLUMNS)), self._places_file)
+            unstitched = is_unstitched(self.source)
+            columns = (*COLUMNS, *SECTIONS) if unstitched else COLUMNS
+            batches = (batch for _, batch in self.numbered(columns))
+            self._places = Places(batches, self._places_file, unstitched=unstitched)
         return self._places
+
+    def _needs_places(self, columns: set[str]) -> bool:
+        """Say whether any of the columns is filled only when the rows have been put together."""
+        from fyke.journeys.ambiguous import SECTIONS
+        from fyke.journeys.stitch import is_unstitched
+
+        if self.is_sorted:
+            return False
+        return "journey" in columns or (is_unstitched(self.source) and not columns.isdisjoint(SECTIONS))
 
     def close(self) -> None:
         """Free what is on disk."""

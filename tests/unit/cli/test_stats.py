@@ -82,7 +82,7 @@ def test_numbers_of_real_recordings(path: Path, capfd: pytest.CaptureFixture[str
     told, events = as_object(str(path), capfd=capfd), events_of(path)
     assert told["events"] == len(events)
     tracked = sum(e["skb_tracking"] is not None for e in events)
-    assert told["tracking"] == {"tracked": tracked, "untracked": len(events) - tracked}
+    assert told["tracking"] == {"tracked": tracked, "untracked": len(events) - tracked, "ambiguous": 0}
     drops = Counter(e["skb_drop"]["drop_reason"] for e in events if e["skb_drop"] is not None)
     assert told["drops"] == dict(drops)
     assert sum(told["rate"]["events"]) == len(events)

@@ -11,8 +11,10 @@ from fyke.collectors import COLLECTORS, Collector
 from fyke.collectors.ovs.sections import OVS_DETRACE
 
 # What OVS knows of a flow, which is asked of it.
-MADE_LATER = {f"ovs_lookup.{name}" for name in ("dpflow", "ofpflows")} | {
-    f"ovs_detrace.{column.name}" for column in OVS_DETRACE.columns
+MADE_LATER = {
+    *(f"ovs_lookup.{name}" for name in ("dpflow", "ofpflows")),
+    *(f"ovs_detrace.{column.name}" for column in OVS_DETRACE.columns),
+    *(f"ovs_{name}.candidates" for name in ("upcall", "action", "recv")),
 }
 IDS = [c.name for c in COLLECTORS]
 

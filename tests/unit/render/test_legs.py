@@ -91,3 +91,14 @@ def test_times_that_go_back_and_numbers_that_are_missing() -> None:
     rows = [event(10, **sections("upcall_enqueue", 5)), event(5, **sections("upcall_recv", 5))]
     rows += [event(20, ovs_operation={"op_type": "exec"}), event(21, ovs_action={"action": "output"})]
     assert legs(text(rows, link_layer=True)) == []
+
+
+def test_what_cannot_be_told_apart_is_marked() -> None:
+    steps = ("upcall_enqueue", "upcall_recv", "flow_exec", "")
+    assert "ambiguous" not in text(way(5, 0), series=True)
+    for step in steps:
+        made = sections(step, 5)
+        for section in made.values():
+            section["candidates"] = 3
+        shown = text([event(1, **made)])
+        assert shown.endswith(" stitch ambiguous: 3 candidates\n\n"), step

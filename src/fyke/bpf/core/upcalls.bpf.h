@@ -91,7 +91,7 @@ static __always_inline __u32 next_queue_id(__u32 cpu)
 }
 
 /* Bytes of a packet that differ between most packets of the same size and flow: an IP header behind Ethernet and the
- * first of what follows it. In front of them there may be less that changes, but no packet is shorter than that. */
+ * first of what follows it, or what ARP has. */
 #define SUM_AT 14
 #define SUM_WORDS 4
 
@@ -112,11 +112,18 @@ static __always_inline __u64 sum_of(const struct sum_bytes *bytes)
 static __always_inline __u64 packet_sum(const void *at, __u32 length, bool user)
 {
 	struct sum_bytes bytes = {};
+	__u32 size = length - SUM_AT;
 
-	if (length < SUM_AT + sizeof(bytes))
+	if (length <= SUM_AT)
 		return 0;
-	if (user ? bpf_probe_read_user(&bytes, sizeof(bytes), at + SUM_AT)
-		 : bpf_probe_read_kernel(&bytes, sizeof(bytes), at + SUM_AT))
+	if (size > sizeof(bytes))
+		size = sizeof(bytes);
+	size &= 63;
+	barrier_var(size);
+	if (size > sizeof(bytes))
+		return 0;
+	if (user ? bpf_probe_read_user(&bytes, size, at + SUM_AT)
+		 : bpf_probe_read_kernel(&bytes, size, at + SUM_AT))
 		return 0;
 	return sum_of(&bytes);
 }

@@ -23,6 +23,7 @@ def upcall_text(
     cpu: int | None,
     queue_id: int | None,
     ret: int | None,
+    candidates: int | None,
 ) -> str | None:
     """Return what of an upcall happens, and which it is."""
     if event is None:
@@ -31,7 +32,8 @@ def upcall_text(
     if event == UPCALL:
         return f"upcall{command(cmd)} port {_number(port)} cpu {_number(cpu)}"
     if event == ENQUEUE:
-        return f"upcall_enqueue{command(cmd)} {of_upcall} q {_number(queue_id)} ret {_number(ret)}"
+        text = f"upcall_enqueue{command(cmd)} {of_upcall} q {_number(queue_id)} ret {_number(ret)}"
+        return text + _ambiguous(candidates)
     if event == RETURN:
         return f"upcall_ret {of_upcall} ret {_number(ret)}"
     return printable(event)
@@ -84,6 +86,7 @@ def action_text(
     min_port: int | None,
     max_port: int | None,
     arguments: str | None,
+    candidates: int | None,
 ) -> str | None:
     """Return the action with its arguments."""
     if action is None and recirc_id is None:
@@ -102,7 +105,7 @@ def action_text(
         text += f" {printable(arguments)}" if arguments else ""
     else:
         text += plain_action(action, arguments)
-    return text if queue_id is None else f"{text} q {queue_id}"
+    return text if queue_id is None else f"{text} q {queue_id}{_ambiguous(candidates)}"
 
 
 def recv_text(
@@ -113,21 +116,27 @@ def recv_text(
     key_size: int | None,
     _batch_ns: int | None,
     _batch_index: int | None,
+    candidates: int | None,
 ) -> str | None:
     """Return what was received."""
     if kind is None and pkt_size is None and key_size is None:
         return None
-    return f"upcall_recv q {_number(queue_id)} pkt_size {_number(pkt_size)}"
+    return f"upcall_recv q {_number(queue_id)} pkt_size {_number(pkt_size)}{_ambiguous(candidates)}"
 
 
 def operation_text(
-    _style: Style, op_type: str | None, queue_id: int | None, batch_ns: int | None, batch_index: int | None
+    _style: Style,
+    op_type: str | None,
+    queue_id: int | None,
+    batch_ns: int | None,
+    batch_index: int | None,
+    candidates: int | None,
 ) -> str | None:
     """Return what the datapath is asked for."""
     if op_type is None:
         return None
     where = f"q {_number(queue_id)} ts {_number(batch_ns)} ({_number(batch_index)})"
-    return f"flow_{printable(op_type)} {where}"
+    return f"flow_{printable(op_type)} {where}{_ambiguous(candidates)}"
 
 
 def detrace_text(
@@ -147,6 +156,10 @@ def detrace_text(
         return f"ufid:{printable(ufid)} {' '.join(flow_lines(dpflow or ''))} openflow: {' '.join(lines)}"
     head = f"ufid:{printable(ufid)} {lead.join(flow_lines(dpflow or ''))}{lead}openflow:"
     return head + f"{lead}{_INDENT}".join(lines)
+
+
+def _ambiguous(candidates: int | None) -> str:
+    return "" if candidates is None else f" stitch ambiguous: {candidates} candidates"
 
 
 def _number(value: int | None) -> str:

@@ -59,7 +59,7 @@ struct section_ovs_operation {
 	__u32 queue_id;
 	__u8 op_type; /* enum ovs_operation */
 	__u8 batch_index;
-	__u8 pad[2];
+	__u16 candidates; /* equal packets of the batch, if the request is for one of several */
 };
 
 KEEP_TYPE(struct, section_ovs_recv);

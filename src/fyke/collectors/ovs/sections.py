@@ -43,6 +43,11 @@ def _batch() -> tuple[Column, ...]:
     )
 
 
+def _candidates(source: str = "") -> Column:
+    doc = "Of so many packets it may be, as their messages can't be told apart; null: it is clear of which"
+    return Column("candidates", "uint32", doc, "", source, null_if=0 if source else None)
+
+
 OVS_UPCALL = Section(
     "ovs_upcall",
     "The datapath sends a packet to ovs-vswitchd.",
@@ -76,6 +81,7 @@ OVS_UPCALL = Section(
         Column("upcall_cpu", "uint32", "... and its CPU", "", "upcall_cpu"),
         _queue_id("Number of the message, by which it is known in vswitchd; 0: none was sent", none=_NONE),
         Column("ret", "int32", "What the function returned: 0, or an error", "", "ret", null_if=_NO_RESULT),
+        _candidates(),
     ),
 )
 
@@ -142,6 +148,7 @@ OVS_ACTION = Section(
             _ACTION,
             actions.arguments,
         ),
+        _candidates(),
     ),
 )
 
@@ -154,6 +161,7 @@ OVS_RECV = Section(
         Column("pkt_size", "uint32", "Size of the packet", "bytes", "pkt_size"),
         Column("key_size", "uint64", "Size of the flow's key", "bytes", "key_size"),
         *_batch(),
+        _candidates(),
     ),
 )
 
@@ -171,6 +179,7 @@ OVS_OPERATION = Section(
         ),
         _queue_id("Number of the message whose answer it is, see ovs_upcall; null: of none that was seen"),
         *_batch(),
+        _candidates("candidates"),
     ),
 )
 

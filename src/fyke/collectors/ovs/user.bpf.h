@@ -22,12 +22,15 @@ struct parsed_key {
 };
 
 #define KEY_SUM (1ULL << 63) /* no address in a process has it */
+#define PACKET_SUM (KEY_SUM | 1ULL << 62)
 
 struct parsed {
 	struct upcall upcall;
 	__u64 batch_ns;
 	__u32 batch_index;
 	__u32 number; /* which of the thread's upcalls */
+	__u32 candidates; /* of its batch, packets that are equal to this one; with it */
+	__u32 pad;
 };
 
 struct {
@@ -107,7 +110,7 @@ __noinline __u64 key_sum(__u64 at, __u64 length)
 		at += size;
 		rest -= size;
 	}
-	return sum | KEY_SUM;
+	return (sum & ~PACKET_SUM) | KEY_SUM;
 }
 
 /* ---- what a thread of vswitchd does */
@@ -130,6 +133,29 @@ static __always_inline void start_batch(struct context *c, struct upcall_thread 
 	t->first = t->last;
 }
 
+/* Count the packets of a batch that are equal. */
+static __always_inline void count_equal(__u64 thread, __u64 sum, struct parsed *p)
+{
+	struct parsed_key key = { .thread = thread, .what = sum | PACKET_SUM };
+	struct parsed *equal = bpf_map_lookup_elem(&upcalls_parsed, &key);
+
+	if (equal && equal->batch_ns == p->batch_ns)
+		equal->candidates++;
+	else
+		bpf_map_update_elem(&upcalls_parsed, &key, p, BPF_ANY);
+}
+
+/* ... 0: the packet is like no other. */
+static __always_inline __u32 candidates_of(__u64 thread, __u64 sum, const struct parsed *p)
+{
+	struct parsed_key key = { .thread = thread, .what = sum | PACKET_SUM };
+	struct parsed *equal = bpf_map_lookup_elem(&upcalls_parsed, &key);
+
+	return equal && equal->batch_ns == p->batch_ns && equal->candidates > 1 ? equal->candidates : 0;
+}
+
+#define TYPE_MISS 0 /* DPIF_UC_MISS: of others no flow is made */
+
 /* dpif_recv:recv_upcall(name, type, packet, packet size, key, key size) */
 static __always_inline void parse_upcall(struct context *c, const struct user_place *place, struct parsed *p)
 {
@@ -138,6 +164,7 @@ static __always_inline void parse_upcall(struct context *c, const struct user_pl
 	struct upcall_thread *t = upcall_thread_of(thread);
 	struct upcall *received = bpf_map_lookup_elem(&upcalls_received, &thread);
 	struct parsed *old;
+	__u64 packet;
 
 	if (received) {
 		p->upcall = *received;
@@ -151,8 +178,13 @@ static __always_inline void parse_upcall(struct context *c, const struct user_pl
 	p->batch_ns = t->batch_ns;
 	p->batch_index = t->batch_count++;
 	p->number = ++t->received;
-	key.what = user_value(c, place, 2);
+	p->candidates = 1;
+	packet = user_value(c, place, 2);
+	count_equal(thread, packet_sum((void *)packet, user_value(c, place, 3), true), p);
+	key.what = packet;
 	bpf_map_update_elem(&upcalls_parsed, &key, p, BPF_ANY);
+	if ((__u32)user_value(c, place, 1) != TYPE_MISS)
+		return;
 	key.what = key_sum(user_value(c, place, 4), user_value(c, place, 5));
 	if (!key.what)
 		return;
@@ -194,6 +226,7 @@ static __always_inline void put_operation(struct context *c, const struct user_p
 	sum = key_sum(key[0], key[1]);
 	if (sum)
 		take_parsed(t, thread, sum, p);
+	p->candidates = 0; /* of equal ones it is the first */
 }
 
 /* dpif_netlink_operate__:op_flow_execute(dpif, struct dpif_execute, packet, packet size, request) */
@@ -217,6 +250,7 @@ static __always_inline void execute_operation(struct context *c, const struct us
 	e->batch_index = p->batch_index;
 	e->bytes = bytes;
 	e->sum = packet_sum((void *)packet, bytes, true);
+	p->candidates = p->upcall.queue_id ? candidates_of(thread, e->sum, p) : 0;
 }
 
 /* ---- events */
@@ -244,6 +278,7 @@ static __always_inline bool collect_ovs_operation(struct context *c, const struc
 	s->queue_id = p->upcall.queue_id;
 	s->batch_ns = p->upcall.queue_id ? p->batch_ns : 0;
 	s->batch_index = p->batch_index;
+	s->candidates = p->candidates;
 	return true;
 }
 
