@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -19,6 +18,7 @@ from fyke.errors import Unsupported
 from fyke.events.schema import arrow_schema
 from fyke.journeys.sort import sort
 from live import recording
+from live.datapath import Flow, check_hits, counters, flows, runs
 from live.needs import missing
 from live.netns import ip
 from live.pages import ROOT, commands, run_as_shown
@@ -26,6 +26,7 @@ from live.recording import Recording, Row, packet_id, record
 from live.topology import Host, namespaces
 from live.traffic import ping, udp_send
 from live.vswitchd import Vswitchd, programs
+from live.waiting import eventually
 
 PAGE = ROOT / "docs" / "openvswitch.md"
 COLLECTORS = ("skb-tracking", "skb", "dev", "ovs")
@@ -63,59 +64,8 @@ def switch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
         yield Switch(ovs, *hosts)
 
 
-class Flow(NamedTuple):
-    """A flow of the datapath: how many packets hit it, and its actions: name, and what is in parentheses."""
-
-    packets: int
-    actions: list[tuple[str, str]]
-
-
-def flows(ovs: Vswitchd) -> dict[str, Flow]:
-    """Return ufid -> flow, as ovs-dpctl shows them."""
-    found = {}
-    for line in ovs.dpctl("dump-flows", "-m").splitlines():
-        match = re.fullmatch(r"ufid:([-0-9a-f]+), .* packets:(\d+), .* actions:(.*)", line)
-        assert match, line
-        actions = [re.fullmatch(r"([^(]*)\(?(.*?)\)?", part) for part in split(match[3])]
-        found[match[1]] = Flow(int(match[2]), [(m[1], m[2]) for m in actions if m])
-    return found
-
-
-def split(text: str) -> list[str]:
-    """Split at the commas that are in no parentheses."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and not depth:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts
-
-
-def counters(ovs: Vswitchd) -> dict[str, int]:
-    """Return what the datapath counted: hit, missed, lost."""
-    match = re.search(r"lookups: hit:(\d+) missed:(\d+) lost:(\d+)", ovs.dpctl("show"))
-    assert match
-    return dict(zip(("hit", "missed", "lost"), map(int, match.groups()), strict=True))
-
-
 def of(recorded: Recording, section: str) -> list[Row]:
     return [row for row in recorded.table.to_pylist() if row[section]]
-
-
-def runs(recorded: Recording) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Return each lookup that found a flow, with the actions that were then run on the packet."""
-    found: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
-    current: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for row in recorded.table.to_pylist():
-        if row["ovs_lookup"]:
-            current[packet_id(row)] = []
-            if row["ovs_lookup"]["flow"]:
-                found.append((row["ovs_lookup"], current[packet_id(row)]))
-        elif row["ovs_action"] and packet_id(row) in current:
-            current[packet_id(row)].append(row["ovs_action"])
-    return found
 
 
 def test_what_the_kernel_lacks_is_said() -> None:
@@ -137,8 +87,7 @@ def test_lookups_upcalls_and_outputs(switch: Switch) -> None:
         seen["after"] = counters(ovs)
 
     recorded = record(traffic, collectors=COLLECTORS)
-    delta = Counter(seen["after"])
-    delta.subtract(seen["before"])
+    delta = {name: count - seen["before"][name] for name, count in seen["after"].items()}
     lookups = of(recorded, "ovs_lookup")
     assert sum(row["ovs_lookup"]["flow"] is not None for row in lookups) == delta["hit"] >= 2
     assert sum(row["ovs_lookup"]["flow"] is None for row in lookups) == delta["missed"] >= 2
@@ -154,9 +103,10 @@ def test_lookups_upcalls_and_outputs(switch: Switch) -> None:
         ("upcall_return", None): delta["missed"],
     }
     check_upcalls(of(recorded, "ovs_upcall"))
-    check_hits(recorded, flows(ovs))
+    rows = recorded.table.to_pylist()
+    check_hits(rows, flows(ovs))
     # What comes back from vswitchd is run without a lookup: it isn't among the runs.
-    assert {action["port_name"] for _, actions in runs(recorded) for action in actions} >= {"to-a", "to-b"}
+    assert {action["port_name"] for _, actions in runs(rows) for action in actions} >= {"to-a", "to-b"}
 
 
 def check_upcalls(rows: list[Row]) -> None:
@@ -172,43 +122,6 @@ def check_upcalls(rows: list[Row]) -> None:
     numbers = [r["ovs_upcall"]["queue_id"] for r in rows if r["ovs_upcall"]["event"] == "upcall_enqueue"]
     assert len(set(numbers)) == len(numbers)
     assert 0 not in numbers
-
-
-def check_hits(recorded: Recording, shown: dict[str, Flow]) -> None:
-    """Each flow was hit as often as the datapath says, and the actions run are those that it shows."""
-    found = runs(recorded)
-    hits = Counter(lookup["ufid"] for lookup, _ in found)
-    assert hits == {ufid: flow.packets for ufid, flow in shown.items() if flow.packets}
-    for lookup, actions in found:
-        expected = shown[lookup["ufid"]].actions
-        names = [action["action"] for action in actions]
-        if ("drop", "") in expected and not names:  # kernels before Linux 6.7 have no such action
-            continue
-        assert len(names) == len(expected), (names, expected)
-        for action, (name, text) in zip(actions, expected, strict=True):
-            check_action(action, name, text)
-
-
-def check_action(action: dict[str, Any], name: str, text: str) -> None:
-    """Compare an action with what ovs-dpctl shows of it."""
-    kind, arguments = action["action"], action["arguments"]
-    if kind == "output":
-        assert (action["port_name"], "") == (name, text)
-        return
-    assert kind.removesuffix("_masked") == name
-    if kind == "recirc":
-        assert int(text, 16) == action["id"]
-    elif kind == "ct":
-        words = split(text)
-        assert f"zone={action['ct_zone']}" in words
-        assert bool(action["ct_flags"] & 1) == ("commit" in words)
-        nat = f"nat({action['nat_dir']}={action['nat_min_addr']})" if action["nat_dir"] else "nat"
-        assert bool(action["ct_flags"] & 16) == (nat in words), (nat, words)
-    elif kind in ("meter", "push_vlan"):
-        assert arguments == text
-    elif kind.startswith("set"):
-        for part in split(arguments.partition("(")[2].removesuffix(")")):
-            assert part in text, (part, text)
 
 
 @pytest.mark.ends_only
@@ -303,15 +216,17 @@ def test_rules_with_nat_vlan_meter_and_drop(switch: Switch) -> None:
     def traffic() -> None:
         ping(switch.a, switch.b.v4, count=3)
         for port in (7, 9):
+            there = len(flows(ovs))
             udp_send(switch.a, switch.b.v4, *[b"x" * 100] * 3, port=port)
-            time.sleep(0.5)
+            eventually(lambda there=there: len(flows(ovs)) > there)
             udp_send(switch.a, switch.b.v4, b"x" * 100, port=port)
         shown.update(flows(ovs))
 
     ovs.appctl("revalidator/purge")
     recorded = record(traffic, collectors=COLLECTORS, filters=FilterOptions(packet="icmp or udp or vlan"))
-    shown = {ufid: flow for ufid, flow in shown.items() if ufid in {run["ufid"] for run, _ in runs(recorded)}}
-    check_hits(recorded, shown)
+    rows = recorded.table.to_pylist()
+    met = {lookup["ufid"] for lookup, _ in runs(rows)}
+    check_hits(rows, {ufid: flow for ufid, flow in shown.items() if ufid in met})
     ran = Counter(action["action"] for row in of(recorded, "ovs_action") for action in [row["ovs_action"]])
     assert ran.keys() >= {"output", "meter", "ct", "recirc", "set_masked", "push_vlan"}, ran
     assert any(row["ovs_action"]["recirc_id"] for row in of(recorded, "ovs_action")), "looked up again"

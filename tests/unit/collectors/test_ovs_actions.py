@@ -51,8 +51,9 @@ def masked(value: bytes, mask: bytes) -> bytes:
 
 IPV4_TTL = masked(bytes(10) + b"\x3f\0", bytes(10) + b"\xff\0")
 IPV6_SOURCE = masked(V6.ljust(40, b"\0"), (b"\xff" * 16).ljust(40, b"\0"))
-TUNNEL = attr(31, b"")[:4] + struct.pack("!8s32sHHBBBx", b"\0\0\0\0\0\0\0\x2a", V4 + V4, 0, 4789, 0, 64, 1)
-TUNNEL6 = TUNNEL[:4] + struct.pack("!8s32sHHBBBx", bytes(8), V6 + V6, 7, 6081, 4, 64, 3)
+_TUNNEL = struct.Struct("!8s32sHHHBBBx")
+TUNNEL = attr(31, b"")[:4] + _TUNNEL.pack(b"\0\0\0\0\0\0\0\x2a", bytes(4) + V4, 0, 4789, 0x104, 0, 64, 1)
+TUNNEL6 = TUNNEL[:4] + _TUNNEL.pack(bytes(8), V6 + V6, 7, 6081, 0x201, 4, 64, 3)
 
 
 @pytest.mark.parametrize(
@@ -68,11 +69,12 @@ TUNNEL6 = TUNNEL[:4] + struct.pack("!8s32sHHBBBx", bytes(8), V6 + V6, 7, 6081, 4
         ),
         ("set", attr(4, MAC + MAC), "eth(src=02:00:00:00:00:09,dst=02:00:00:00:00:09)"),
         ("set", attr(15, struct.pack("=I", 0x12)), "skb_mark(0x12)"),
-        ("set", TUNNEL, "tunnel(tun_id=0x2a,src=192.0.2.1,dst=192.0.2.1,tos=0x0,ttl=64,tp_dst=4789)"),
+        ("set", TUNNEL, "tunnel(tun_id=0x2a,dst=192.0.2.1,ttl=64,tp_dst=4789,flags(df|key))"),
         (
             "set",
             TUNNEL6,
-            "tunnel(tun_id=0x0,src=2001:db8::1,dst=2001:db8::1,tos=0x4,ttl=64,tp_src=7,tp_dst=6081)",
+            "tunnel(ipv6_src=2001:db8::1,ipv6_dst=2001:db8::1,tos=0x4,ttl=64,tp_src=7,tp_dst=6081,"
+            "flags(oam|csum))",
         ),
         ("set_masked", attr(7, IPV4_TTL), "ipv4(ttl=63)"),
         ("set_masked", attr(8, IPV6_SOURCE), "ipv6(src=2001:db8::1)"),

@@ -49,6 +49,7 @@ struct ovs_tunnel {
 	__u8 addresses[32]; /* source and destination: 4 bytes each, or 16 */
 	__u16 source_port;  /* in network order */
 	__u16 destination_port;
+	__u16 flags; /* bits IP_TUNNEL_*_BIT, in network order */
 	__u8 tos;
 	__u8 ttl;
 	__u8 mode; /* IP_TUNNEL_INFO_* */
@@ -99,6 +100,15 @@ static __always_inline void put_ct(struct context *c, struct ovs_conntrack_info 
 	view_skb_again(c);
 }
 
+static __always_inline __u16 tunnel_flags(struct ip_tunnel_info *info)
+{
+	struct ip_tunnel_info___bitmap *newer = (void *)info;
+
+	if (bpf_core_field_exists(newer->key.tun_flags))
+		return bpf_htons(ovs_read(newer, key.tun_flags[0]));
+	return ovs_read(info, key.tun_flags);
+}
+
 static __always_inline void put_tunnel(struct ovs_tunnel_info *from, struct ovs_tunnel *to)
 {
 	struct metadata_dst *dst = ovs_read(from, tun_dst);
@@ -108,6 +118,7 @@ static __always_inline void put_tunnel(struct ovs_tunnel_info *from, struct ovs_
 	bpf_probe_read_kernel(to->addresses, sizeof(to->addresses), &info->key.u);
 	to->source_port = ovs_read(info, key.tp_src);
 	to->destination_port = ovs_read(info, key.tp_dst);
+	to->flags = tunnel_flags(info);
 	to->tos = ovs_read(info, key.tos);
 	to->ttl = ovs_read(info, key.ttl);
 	to->mode = ovs_read(info, mode);

@@ -18,9 +18,13 @@ _TO_MASKED = "set_to_masked"  # what the kernel makes of `set`; its number diffe
 _OUTPUT, _USERSPACE, _SET, _CT = 1, 2, 3, 12
 _TUNNEL, _IPV6_TUNNEL = 31, 2  # OVS_KEY_ATTR_TUNNEL_INFO; IP_TUNNEL_INFO_IPV6
 
+# IP_TUNNEL_*_BIT, include/uapi/linux/if_tunnel.h; in the order of ovs-dpctl
+_TUNNEL_FLAGS = ((9, "oam"), (8, "df"), (0, "csum"), (2, "key"))
+_TUNNEL_KEY = 1 << 2
+
 _HEADER = struct.Struct("=HH")
 _CONNTRACK = struct.Struct("=IHHHH16s16sII16s16s16s")  # struct ovs_ct
-_TUNNEL_INFO = struct.Struct("!8s32sHHBBBx")  # struct ovs_tunnel, without its key
+_TUNNEL_INFO = struct.Struct("!8s32sHHHBBBx")  # struct ovs_tunnel, without its key
 
 
 def _split(raw: bytes) -> tuple[int, bytes]:
@@ -158,15 +162,18 @@ def _set(data: bytes) -> str:
 
 
 def _tunnel(data: bytes) -> str:
-    number, addresses, source, destination, tos, ttl, mode = _TUNNEL_INFO.unpack(data)
-    if mode & _IPV6_TUNNEL:
-        ends = ipv6_address(addresses[:16]), ipv6_address(addresses[16:])
-    else:
-        ends = inet_ntoa(addresses[:4]), inet_ntoa(addresses[4:8])
-    text = f"tun_id={int.from_bytes(number):#x},src={ends[0]},dst={ends[1]},tos={tos:#x},ttl={ttl}"
-    if source:
-        text += f",tp_src={source}"
-    return f"tunnel({text},tp_dst={destination})" if destination else f"tunnel({text})"
+    number, addresses, source, destination, flags, tos, ttl, mode = _TUNNEL_INFO.unpack(data)
+    ipv6 = mode & _IPV6_TUNNEL
+    size, prefix, address = (16, "ipv6_", ipv6_address) if ipv6 else (4, "", inet_ntoa)
+    parts = [f"tun_id={int.from_bytes(number):#x}"] if flags & _TUNNEL_KEY else []
+    for name, at in (("src", 0), ("dst", size)):
+        if any(own := addresses[at : at + size]):
+            parts.append(f"{prefix}{name}={address(own)}")
+    parts += [f"tos={tos:#x}", f"ttl={ttl}"] if tos else [f"ttl={ttl}"]
+    parts += [f"{name}={port}" for name, port in (("tp_src", source), ("tp_dst", destination)) if port]
+    if names := [name for bit, name in _TUNNEL_FLAGS if flags >> bit & 1]:
+        parts.append(f"flags({'|'.join(names)})")
+    return f"tunnel({','.join(parts)})"
 
 
 def _vlan(data: bytes) -> str:

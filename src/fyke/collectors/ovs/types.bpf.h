@@ -101,6 +101,7 @@ struct ip_tunnel_key {
 	union {
 		__u8 bytes[32];
 	} u;
+	__u16 tun_flags; /* in network order */
 	__u8 tos;
 	__u8 ttl;
 	__u16 tp_src;
@@ -110,6 +111,15 @@ struct ip_tunnel_key {
 struct ip_tunnel_info {
 	struct ip_tunnel_key key;
 	__u8 mode;
+} __kernel_struct;
+
+/* Linux kernel commit 5832c4a77d69 ("ip_tunnel: convert __be16 tunnel flags to bitmaps") (in v6.10). */
+struct ip_tunnel_key___bitmap {
+	unsigned long tun_flags[1];
+} __kernel_struct;
+
+struct ip_tunnel_info___bitmap {
+	struct ip_tunnel_key___bitmap key;
 } __kernel_struct;
 
 struct metadata_dst {
