@@ -5,16 +5,54 @@ from __future__ import annotations
 import os
 import struct
 import threading
+from pathlib import Path
 
 import pytest
 
-from live.recording import RX, TX, packet_id, record, udp_payload
+from fyke.capture.filters import FilterOptions
+from fyke.capture.load import Loaded
+from live.recording import RX, TX, kernel, packet_id, plan, record, udp_payload
 from live.sockets import in_background, know_each_other, udp_socket
 from live.sources import capture, links
 from live.topology import routed, two_ns
 from live.traffic import ping, tcp_transfer, udp_send
 
 PROBES = (f"tp:{RX}", f"tp:{TX}")
+
+
+# The verifier gives up at a million. What it takes should not depend on how sections combine.
+MOST_VERIFIED = 100_000
+
+
+def verified_instructions(fd: int) -> int:
+    """Return how many instructions the verifier went through for a program; 0 where the kernel doesn't tell.
+
+    Linux kernel commit aba64c7da983 ("bpf: Add verified_insns to bpf_prog_info and fdinfo") (in v5.16).
+    """
+    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("verified_insns")), 0)
+
+
+def test_the_kernel_takes_everything_at_once() -> None:
+    everything = plan(
+        collectors=("auto",),
+        probes=PROBES,
+        skb_sections=("meta", "dataref", "gso"),
+        stack=True,
+        filters=FilterOptions(
+            packet="udp port 4789 or vlan", inner="tcp port 80 or icmp6", fields="sk_buff.dev.mtu > 1000"
+        ),
+    )
+    loaded = Loaded(everything, kernel())
+    try:
+        verified = {
+            probe.symbol: verified_instructions(loaded.program_fd(number))
+            for number, probe in enumerate(everything.probes)
+        }
+    finally:
+        loaded.close()
+    assert {"skb", "skb-tracking", "ns", "dev", "ct"} <= {c.name for c in everything.collectors}
+    assert max(verified.values()) < MOST_VERIFIED, verified
 
 
 def is_report(frame: bytes) -> bool:

@@ -119,7 +119,9 @@ static __always_inline struct record *open_record(struct context *c, void *ring,
 static __always_inline void close_record(struct context *c, void *ring, struct record *r, __u32 present)
 {
 	r->present = present;
-	if (present) {
+	/* Read back, as then the verifier needn't know the bits: it would follow what is below, and on 6.1 all that was
+	 * since the first section, once for each combination of them. */
+	if (*(volatile __u32 *)&r->present) {
 		bpf_ringbuf_submit(r, wake_up_flags(c, ring));
 		count(&c->counters->recorded);
 	} else {

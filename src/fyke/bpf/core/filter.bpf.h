@@ -85,12 +85,14 @@ static __always_inline __u32 packet_verdict(struct context *c)
 static __noinline __u32 inner_verdict(struct context *c)
 {
 	struct packet_view *v = &c->packet;
-	struct packet_place outer, place;
+	struct outer_cursor *cursor = (void *)v;
+	struct packet_place outer, place = {}; /* for 5.10's verifier, which doesn't see when it is set */
 	__u32 found;
 
 	if (!find_packet_place(c, &outer))
 		return VERDICT_REJECT;
-	found = find_inner(c->head + outer.start, &outer, &place);
+	cursor->bytes = c->head + outer.start;
+	found = find_inner(cursor, &outer, &place);
 	if (found != VERDICT_MATCH)
 		return found;
 	v->at = (__u64)c->head + place.start;
