@@ -149,8 +149,8 @@ def _run(kernel: Kernel, copies: dict[Path, Path], expression: str, *, update: b
     script = f"{path}exec {shlex.join(command)}"
     run = guest.run(installed, script, results, copies=copies, minutes=kernel.minutes, root=root)
     if run.why == guest.NOT_UP:
-        # The emulator now and then lets one CPU run into a breakpoint while another one patches the kernel's code.
-        # Nothing of ours has run by then.
+        # The emulator now and then lets one CPU run into a breakpoint while another one patches the kernel's
+        # code. Nothing of ours has run by then.
         _say(kernel, f"{run.why}, and is booted once more")
         run = guest.run(installed, script, results, copies=copies, minutes=kernel.minutes, root=root)
     outcome = _judge(kernel, run, results / "junit.xml", whole=not expression, update=update)
