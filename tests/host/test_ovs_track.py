@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 
 from fyke.capture.session import Session
-from fyke.collectors.ovs.user import PROBES
+from fyke.collectors.ovs.user import FUNCTIONS, PROBES
 from live import recording
 from live.recording import Row, kernel, packet_id, plan, udp_payload
 from live.sockets import know_each_other
 from live.topology import plugged
 from live.traffic import PORT
-from live.vswitchd import Vswitchd, programs
+from live.vswitchd import Vswitchd, programs, without_probes
 from live.waiting import eventually
 
 FLOWS = 24
@@ -32,15 +32,20 @@ def _what(row: Row) -> str:
     return "recv" if row["ovs_recv"] else ""
 
 
-def test_every_packet_that_misses_is_one_journey(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_functions", [False, True], ids=["probes", "functions"])
+def test_every_packet_that_misses_is_one_journey(by_functions: bool, tmp_path: Path) -> None:
     """A burst of new flows, in batches: each packet, of a size of its own, comes back as itself.
 
-    The daemon is started while the collection goes on.
+    The daemon is started while the collection goes on. One without USDT probes is followed by its functions.
     """
+    usual = [probe.symbol for probe in PROBES]
+    symbols = [function.probe.symbol for function in FUNCTIONS] if by_functions else usual
     payloads = [bytes([n]) * (100 + n) for n in range(FLOWS)]
     recording.kernel.cache_clear()  # the module has come since
     built = programs()
     assert built
+    if by_functions:
+        built = without_probes(built, tmp_path)
     rules = [f"priority=5,udp,tp_src={FIRST + n},actions=NORMAL" for n in range(FLOWS)]
     batches: list[pa.RecordBatch] = []
     with plugged() as (pair, ports), Vswitchd(built, tmp_path) as daemon:
@@ -53,7 +58,7 @@ def test_every_packet_that_misses_is_one_journey(tmp_path: Path) -> None:
             def followed() -> bool:
                 if batch := session.poll(flush=True):
                     batches.append(batch)
-                return sum(probe.user is not None for probe in session.plan.probes) == len(PROBES)
+                return sum(probe.user is not None for probe in session.plan.probes) == len(symbols)
 
             daemon.start()
             eventually(followed)
@@ -70,7 +75,7 @@ def test_every_packet_that_misses_is_one_journey(tmp_path: Path) -> None:
                 socket.close()
             # Found at once by who begins now.
             later = plan(collectors=("skb-tracking", "ovs"), ovs_track=True)
-            assert len([probe for probe in later.probes if probe.user]) == len(PROBES)
+            assert [probe.symbol for probe in later.probes if probe.user] == symbols
             batches += session.stop()
             lost = session.loss.lost_events
     rows = pa.Table.from_batches(batches).to_pylist()
@@ -101,7 +106,8 @@ def test_every_packet_that_misses_is_one_journey(tmp_path: Path) -> None:
         }
         numbers.add(number)
         assert recv["ovs_recv"]["pkt_size"] == len(payload) + 42
-        assert recv["userspace"]["symbol"] == "dpif_recv:recv_upcall"
+        assert recv["userspace"]["symbol"] == symbols[0]
+        assert {put["userspace"]["symbol"], execute["userspace"]["symbol"]} == set(symbols[1:])
         assert recv["userspace"]["path"].endswith("/ovs-vswitchd")
         assert recv["task"]["comm"].startswith("handler")
     assert len(numbers) == FLOWS

@@ -55,12 +55,17 @@ def _sum(packet: bytes) -> int:
     return found ^ found >> 32
 
 
+WITH_PROBES = ("-O2", "upcalls.c")
+WITHOUT = ("-O2", "-g", "-DFUNCTIONS", "upcalls.c", "lib/dpif.c", "lib/dpif-netlink.c")
+
+
 @pytest.mark.host_only
 @pytest.mark.needs("uprobe")
-def test_each_step_knows_which_packet_it_is_of(tmp_path: Path) -> None:
+@pytest.mark.parametrize("built", [WITH_PROBES, WITHOUT], ids=["probes", "functions"])
+def test_each_step_knows_which_packet_it_is_of(built: tuple[str, ...], tmp_path: Path) -> None:
     """Answers come in another order than questions, and a flow's key is a copy."""
     program = tmp_path / "ovs-vswitchd"
-    subprocess.run(["gcc", "-O2", "-o", str(program), str(SOURCE)], check=True)
+    subprocess.run(["gcc", "-o", str(program), *built], check=True, cwd=SOURCE.parent)
     with namespaces("a") as (ns,):
         ns.ip("link set lo up")
         with ns.entered():
@@ -72,8 +77,9 @@ def test_each_step_knows_which_packet_it_is_of(tmp_path: Path) -> None:
             assert daemon.stdout is not None
             assert daemon.stdout.readline() == "0\n"
             usual = plan(collectors=("skb-tracking", "skb"), probes=(RX,))
-            daemons = Daemons(platform.machine())
+            daemons = Daemons(platform.machine(), cache=tmp_path)
             own = {file_id: f for file_id in daemons.look() if (f := daemons.followed.get(file_id))}
+            assert not daemons.refused
             ((_, places),) = [(i, f) for i, f in own.items() if f[0][1].path == str(program)]
             planned = replace(
                 usual,

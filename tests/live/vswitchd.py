@@ -14,13 +14,27 @@ from typing import Self
 
 from live.waiting import eventually
 
-__all__ = ["Vswitchd", "programs"]
+__all__ = ["Vswitchd", "programs", "without_probes"]
 
 
 def programs() -> Path | None:
     """Return the folder of what was built, if it was."""
     folder = Path(__file__).resolve().parents[2] / "build" / "openvswitch"
     return folder.resolve() if folder.is_dir() else None
+
+
+def without_probes(programs: Path, folder: Path) -> Path:
+    """Return a folder of the same programs, made in `folder`, whose daemon has no USDT probes."""
+    made = folder / "without"
+    for program in programs.glob("*/*"):
+        link = made / program.relative_to(programs)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(program)
+    daemon = made / "vswitchd" / "ovs-vswitchd"
+    daemon.unlink()
+    built = programs / "vswitchd" / "ovs-vswitchd"
+    subprocess.run(["objcopy", "--remove-section", ".note.stapsdt", str(built), str(daemon)], check=True)
+    return made
 
 
 class Vswitchd:

@@ -35,9 +35,13 @@ from fyke.kernel.btf import Btf
 
 # what tracking looks at returns for: its enumerators in enum exit_id, and programs without `exit_`
 EXITS = tuple(e.exit for e in (*tracking.EXITS, tracking.COPY_EXIT))
-PROGRAMS = (
-    *(name for how in MECHANISMS.values() for name in how.programs),
-    *(f"exit_{name}" for name in EXITS),
+PROGRAMS = tuple(
+    dict.fromkeys(
+        (
+            *(name for how in MECHANISMS.values() for name in how.programs),
+            *(f"exit_{name}" for name in EXITS),
+        )
+    )
 )
 _NAMING = {"nft"}  # sections with numbers of names
 
@@ -136,7 +140,9 @@ class Loaded:
         if plan.adds:
             first.setdefault(MECHANISMS[plan.adds].program, any_function(plan.adds))
         if plan.ovs_track:
-            first.setdefault(MECHANISMS["usdt"].ovs, ovs_user.ANY_DAEMON)
+            first.setdefault(ovs_user.ANY_DAEMON.program, ovs_user.ANY_DAEMON)
+            if not ovs_user.no_functions(kernel):
+                first.setdefault(ovs_user.ANY_BATCH.program, ovs_user.ANY_BATCH)
         for name in PROGRAMS:
             opened.program(name).set_autoload(name in first)
         for name, probe in first.items():

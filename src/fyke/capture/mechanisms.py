@@ -18,7 +18,8 @@ class Mechanism:
 
     program: the one that runs at the probe. entry: of returns, the one that runs at the function's entry.
     connections: the one where a connection comes or goes. frames: those at XDP programs, at return and entry.
-    ovs, ovs_entry: those of Open vSwitch's probes. received: where its daemon may receive a message.
+    ovs, ovs_entry: those of Open vSwitch's probes. ovs_many: where a hit is many things. received: where its
+    daemon may receive a message.
     cookie: the rodata switch and feature of a cookie that carries the number of the probe; None: there is
     none, so that each probe has a copy of the program; empty: there always is one.
     array: arguments are given as an array, not in registers. all: those that aren't in registers, too.
@@ -36,6 +37,7 @@ class Mechanism:
     connections: str = ""
     ovs: str = ""
     ovs_entry: str = ""
+    ovs_many: str = ""
     received: str = ""
     user: bool = False
     frames: tuple[str, str] = ("", "")
@@ -43,8 +45,9 @@ class Mechanism:
     @property
     def programs(self) -> tuple[str, ...]:
         """All its programs."""
-        names = (self.program, self.entry, self.connections, self.ovs, self.ovs_entry, self.received)
-        return tuple(name for name in (*names, *self.frames) if name)
+        ovs = (self.ovs, self.ovs_entry, self.ovs_many, self.received)
+        names = (self.program, self.entry, self.connections, *ovs, *self.frames)
+        return tuple(name for name in names if name)
 
 
 MECHANISMS = {
@@ -91,7 +94,9 @@ MECHANISMS = {
         trampoline=True,
         frames=("probe_xdp", "entry_xdp"),
     ),
-    "uprobe": Mechanism("probe_uprobe", cookie="kprobe_cookie", user=True),
+    "uprobe": Mechanism(
+        "probe_uprobe", cookie="kprobe_cookie", user=True, ovs="ovs_usdt", ovs_many="ovs_operations"
+    ),
     "usdt": Mechanism("probe_uprobe", cookie="kprobe_cookie", user=True, ovs="ovs_usdt"),
 }
 # Those at the entry of a function.

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fyke.capture.kernel import Kernel
+from fyke.capture.ovs_functions import HINT, function_places
 from fyke.capture.planned import PlannedProbe, UserPlace
 from fyke.capture.probe_spec import ProbeSpec
 from fyke.capture.probes import ProbeSet
-from fyke.capture.user_probes import Program, places
+from fyke.capture.user_probes import NoUsdtProbes, Program, places
 from fyke.collectors.ovs import COLLECTOR
 from fyke.collectors.ovs.user import (
+    FUNCTIONS,
     LIBRARY,
     MOST_PLACES,
     PROBES,
@@ -27,6 +30,8 @@ from fyke.collectors.ovs.user import (
 from fyke.collectors.skb_tracking import COLLECTOR as TRACKING
 from fyke.errors import RunError, Unsupported, UsageError
 from fyke.events.escape import printable
+from fyke.kernel.binaries.debug_files import NoDebugFile, NoDebugInfo
+from fyke.kernel.binaries.elf_file import BadBinary
 from fyke.kernel.binaries.running import Appearing, files_of
 
 log = logging.getLogger(__name__)
@@ -47,6 +52,8 @@ FileId = tuple[int, int]
 class Daemons:
     """What is known of the programs that run as ovs-vswitchd; files are looked at once.
 
+    no_functions: why a build without USDT probes can't be followed by its functions; empty: it can, where its
+    debug information is there. cache: what that says is kept there, None: where it usually is.
     planned: files that need no looking at. followed: file -> the places of each probe in it. refused: file ->
     why packets aren't followed through it.
     """
@@ -54,6 +61,8 @@ class Daemons:
     machine: str
     proc: Path = Path("/proc")
     planned: frozenset[FileId] = frozenset()
+    no_functions: str = ""
+    cache: Path | None = None
     followed: dict[FileId, list[tuple[UserProbe, UserPlace]]] = field(default_factory=dict)
     refused: dict[FileId, str] = field(default_factory=dict)
 
@@ -82,17 +91,34 @@ class Daemons:
             yield file_id
 
     def _judge(self, file_id: FileId, programs: list[Program]) -> None:
-        path = printable(programs[0].path)
-        why = ""
+        refused: list[UsageError] = []
         for program in programs:
             try:
-                found = list(self._places(program))
+                self.followed[file_id] = list(self._places(program))
             except UsageError as e:
-                why = why or e.message
-                continue
-            self.followed[file_id] = found
-            return
-        self.refused[file_id] = f"packets can't be followed through {path}: {why}"
+                refused.append(e)
+            else:
+                return
+        why = next((e.message for e in refused if not isinstance(e, NoUsdtProbes)), "")
+        if not why:
+            why = self._by_functions(file_id, programs)
+        if why:
+            path = printable(programs[0].path)
+            self.refused[file_id] = f"packets can't be followed through {path}: {why}"
+
+    def _by_functions(self, file_id: FileId, programs: list[Program]) -> str:
+        """Follow a build without USDT probes by its functions; return why that can't be, empty: it can."""
+        missing = self.no_functions
+        for program in () if missing else programs:
+            try:
+                self.followed[file_id] = list(function_places(program, self.machine, self.cache))
+            except (NoDebugInfo, BadBinary, OSError) as e:
+                # Of a library, if there is one: what is sought should be there.
+                of = f"{printable(program.path)}: " if program != programs[0] else ""
+                missing = f"{of}{e}" + (f" ({HINT})" if isinstance(e, NoDebugFile) else "")
+            else:
+                return ""
+        return f"it was built without USDT probes, and its functions can't be found: {missing}"
 
     def _places(self, program: Program) -> Iterator[tuple[UserProbe, UserPlace]]:
         """Yield the places of all probes. UsageError when one, or an argument it must have, is missing."""
@@ -127,7 +153,7 @@ def follow_upcalls(probes: ProbeSet) -> frozenset[FileId]:
     if not probes.kernel.features.has("uprobe"):
         why = probes.kernel.features["uprobe"].why
         raise Unsupported(f"--ovs-track can't work here: no uprobes, {why}", "leave it out")
-    daemons = Daemons(platform.machine())
+    daemons = Daemons(platform.machine(), no_functions=no_functions(probes.kernel))
     places = [found for file_id in daemons.look() for found in daemons.followed.get(file_id, ())]
     for planned in daemon_probes(places):
         probes.merge(planned)
@@ -135,6 +161,14 @@ def follow_upcalls(probes: ProbeSet) -> frozenset[FileId]:
     if not daemons.known:
         probes.notes.append(f"ovs: no {PROGRAM} runs; packets are followed through one that is started")
     return daemons.known
+
+
+def no_functions(kernel: Kernel) -> str:
+    """Return why a build without USDT probes can't be followed by its functions; empty: it can."""
+    # Linux kernel commit e6f2dd0f8067 ("bpf: Add bpf_loop helper") (in v5.17).
+    if "BPF_FUNC_loop" in kernel.enum("bpf_func_id").values():
+        return ""
+    return "the kernel has no bpf_loop(), Linux 5.17 and newer have"
 
 
 def daemon_probes(found: list[tuple[UserProbe, UserPlace]]) -> list[PlannedProbe]:
@@ -146,12 +180,13 @@ def daemon_probes(found: list[tuple[UserProbe, UserPlace]]) -> list[PlannedProbe
 
 def _planned(probe: UserProbe, place: UserPlace) -> PlannedProbe:
     sections = frozenset({*SECTIONS, probe.section})
-    flags = frozenset({probe.flag})
-    return PlannedProbe(probe.symbol, "usdt", sections, {}, flags, (COLLECTOR.name,), user=place)
+    flags = frozenset(probe.flags)
+    return PlannedProbe(probe.symbol, probe.mechanism, sections, {}, flags, (COLLECTOR.name,), user=place)
 
 
-# What stands for the probes of daemons, where none is planned yet.
+# What stands for the probes of daemons, where none is planned yet: each runs another program.
 ANY_DAEMON = _planned(PROBES[0], UserPlace("", "", 0))
+ANY_BATCH = _planned(FUNCTIONS[-1].probe, UserPlace("", "", 0))
 
 
 class DaemonWatch:

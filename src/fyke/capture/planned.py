@@ -87,6 +87,8 @@ class PlannedProbe:
         how = MECHANISMS[self.mechanism]
         if "OVS_RECEIVED" in self.flags:
             return how.received
+        if self.flags >= {"OVS_PUT", "OVS_EXEC"}:
+            return how.ovs_many
         if self.ovs:
             return how.ovs
         if self.takes_frames:

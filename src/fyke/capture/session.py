@@ -69,18 +69,19 @@ class Session:
             programs = self._loaded.programs
             self.loss = LossCounters(plan, self._loaded.counters, programs, kernel_clock_ns())
             self._adding = Adding(plan, kernel, self._loaded, self._attached, names) if plan.adds else None
-            self._watch = self._daemon_watch()
+            self._watch = self._daemon_watch(kernel)
             self._loaded.enable(True)
         except BaseException:
             self.close()
             raise
 
-    def _daemon_watch(self) -> DaemonWatch | None:
+    def _daemon_watch(self, kernel: LiveKernel) -> DaemonWatch | None:
         if not self.plan.ovs_track:
             return None
-        from fyke.capture.ovs_user import Daemons, DaemonWatch
+        from fyke.capture.ovs_user import Daemons, DaemonWatch, no_functions
 
-        daemons = Daemons(platform.machine(), planned=self.plan.ovs_files)
+        why = no_functions(kernel)
+        daemons = Daemons(platform.machine(), planned=self.plan.ovs_files, no_functions=why)
         return DaemonWatch(daemons, self._add)
 
     def _add(self, probe: PlannedProbe) -> None:

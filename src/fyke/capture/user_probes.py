@@ -19,15 +19,19 @@ from fyke.capture.probe_spec import USER_TYPES, ProbeSpec
 from fyke.errors import Unsupported, UsageError
 from fyke.events.escape import printable
 from fyke.kernel.binaries import running
+from fyke.kernel.binaries.debug_files import DEBUG
 from fyke.kernel.binaries.elf_file import BadBinary, ElfFile, Symbol
 from fyke.kernel.binaries.operands import parse_operands
 from fyke.kernel.binaries.sdt import UsdtNote, read_notes
 from fyke.kernel.btf import Btf
 
 SECTIONS = ("userspace", "arguments")
-DEBUG = "/usr/lib/debug"
 Functions = dict[str, tuple[Symbol, ...]]
 MOST_ARGUMENTS = 12  # in core/user.bpf.h
+
+
+class NoUsdtProbes(UsageError):
+    """A program was built without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ def _usdt(elf: ElfFile, program: Program, spec: ProbeSpec, machine: str) -> Iter
     notes = read_notes(elf)
     path = printable(program.path)
     if not notes:
-        raise UsageError(
+        raise NoUsdtProbes(
             f"{path} has no USDT probes: it was built without them",
             f"its functions can be probed: {USER_TYPES['uprobe'][1]}",
         )

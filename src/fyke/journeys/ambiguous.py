@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 SECTIONS = ("ovs_upcall", "ovs_recv", "ovs_operation", "ovs_action")
-COLUMN = "candidates"  # of each of these
+COLUMN = "candidates"  # of each of these, uint16
+_MOST = 0xFFFF
 
 
 class Marks:
@@ -50,7 +51,7 @@ class Marks:
         here = rows[which] == numbers
         if not here.any():
             return batch
-        counts = pa.array(candidates[groups[which]].astype(np.uint32), mask=~here)
+        counts = pa.array(np.minimum(candidates[groups[which]], _MOST).astype(np.uint16), mask=~here)
         for name in SECTIONS:
             batch = _filled(batch, name, counts)
         return batch

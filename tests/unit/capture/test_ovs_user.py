@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import logging
 import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from elf_writer import CODE, CODE_AT, Program, note
+from made_kernel import made_kernel
 from made_plan import refused
 
-from fyke.capture.ovs_user import Daemons, DaemonWatch
-from fyke.capture.planned import PlannedProbe
+from fyke.capture.ovs_functions import HINT, function_places
+from fyke.capture.ovs_user import Daemons, DaemonWatch, daemon_probes, no_functions
+from fyke.capture.planned import PlannedProbe, UserPlace
+from fyke.capture.user_probes import Program as UserProgram
 from fyke.collectors.ovs.user import MOST_PLACES, PROBES
 from fyke.errors import RunError
+from fyke.kernel.binaries.debug_files import NoDebugFile, NoDebugInfo
+from fyke.kernel.binaries.elf_file import ElfFile
+from fyke.kernel.binaries.operands import PARAMETERS
 from fyke.kernel.binaries.running import Appearing
 
 MACHINE = {"x86_64": 62, "aarch64": 183}[platform.machine()]
+LIVE = Path(__file__).parents[2] / "live"
 RECV, PUT, EXEC = (probe.symbol for probe in PROBES)
 ARGUMENTS = {RECV: "8@1 4@2 8@3 4@4 8@5 8@6", PUT: "8@1 8@2 8@3 8@4", EXEC: "8@1 8@2 8@3 4@4 8@5"}
 
@@ -106,7 +117,11 @@ def test_probes_may_be_in_a_library(proc: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "why"),
     [
-        (Program(machine=MACHINE).image(), "{} has no USDT probes: it was built without them"),
+        (
+            Program(machine=MACHINE).image(),
+            "it was built without USDT probes, and its functions can't be found: there is no debug "
+            f"information, neither in it nor in another file, as it has no build id ({HINT})",
+        ),
         (_program(recv_upcall="8@1 4@2 8@3 4@4 8@5"), f"the arguments of {RECV} are out of reach"),
         (_program(op_flow_put="8@1 8f@%xmm0"), f"the arguments of {PUT} are out of reach"),
         (b"#!/bin/sh\n".ljust(80), "{} can't be probed: it is no ELF file"),
@@ -120,6 +135,117 @@ def test_a_build_that_cannot_be_followed(image: bytes, why: str, proc: Path) -> 
     reason = f"packets can't be followed through {program}: {why.format(program)}"
     assert daemons.refused == {file_id: reason}
     assert list(daemons.look()) == []
+
+
+@pytest.fixture(scope="module")
+def functions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a program that has the daemon's functions, and debug information."""
+    if not shutil.which("gcc"):
+        pytest.skip("gcc is missing")
+    made = tmp_path_factory.mktemp("functions") / "ovs-vswitchd"
+    sources = ("upcalls.c", "lib/dpif.c", "lib/dpif-netlink.c")
+    command = ["gcc", "-g", "-O2", "-DFUNCTIONS", "-Wl,--build-id", "-o", str(made), *sources]
+    subprocess.run(command, check=True, cwd=LIVE)
+    return made
+
+
+def _places(program: Path, cache: Path) -> list[tuple[str, UserPlace]]:
+    found = function_places(UserProgram(str(program), str(program)), platform.machine(), cache)
+    return [(probe.symbol, place) for probe, place in found]
+
+
+def test_one_without_probes_is_followed_by_its_functions(functions: Path, proc: Path) -> None:
+    elf = ElfFile(str(functions))
+    _process(proc, 7, functions)
+    daemons = Daemons(platform.machine(), proc, cache=proc.parent)
+    (file_id,) = daemons.look()
+    assert not daemons.refused
+    planned = daemon_probes(daemons.followed[file_id])
+    assert [(p.symbol, p.mechanism, p.program) for p in planned[:2]] == [
+        ("dpif_print_packet", "uprobe", "ovs_usdt"),
+        ("dpif_netlink_operate", "uprobe", "ovs_operations"),
+    ]
+    for probe in planned[:2]:
+        (symbol,) = elf.functions[probe.symbol]
+        assert probe.user is not None
+        assert probe.user.offset == elf.offset_of(symbol.address, executable=True)
+    why = "the kernel has no bpf_loop(), Linux 5.17 and newer have"
+    older = Daemons(platform.machine(), proc, no_functions=why, cache=proc.parent)
+    list(older.look())
+    assert older.refused[file_id].endswith(f"and its functions can't be found: {why}")
+
+
+def test_arguments_are_where_its_structs_have_them(functions: Path, tmp_path: Path) -> None:
+    """Offsets as lib/dpif.h has the members: 64-bit, in the order of its source."""
+    recv, operate = (place.arguments for _, place in _places(functions, tmp_path))
+    assert [a and (a.size, a.memory, a.add) for a in recv] == [
+        None,
+        *((4, True, 0), (8, True, 16), (4, True, 28), (8, True, 32), (8, True, 40), (2, True, 26)),
+    ]
+    registers = PARAMETERS[platform.machine()]
+    assert {a.base for a in recv if a} == {registers[1]}
+    assert [a and a.base for a in operate[:2]] == [registers[1], registers[2]]
+    # type of a flow, of a packet; of dpif_op: type, key, its length, packet; of dp_packet: base, data, size
+    assert [a and a.add for a in operate[2:]] == [1, 3, 0, 8 + 16, 8 + 24, 8 + 16, 8, 18, 20]
+
+
+def test_what_was_found_is_kept_for_the_build(functions: Path, tmp_path: Path) -> None:
+    found = _places(functions, tmp_path)
+    (kept,) = tmp_path.iterdir()
+    assert kept.name == f"{ElfFile(str(functions)).build_id}.json"
+    bare = tmp_path / "bare"
+    subprocess.run(["strip", "-o", str(bare), str(functions)], check=True)
+    again = [
+        (symbol, replace(place, path=str(functions), file=str(functions)))
+        for symbol, place in _places(bare, tmp_path)
+    ]
+    assert again == found
+    for damage in ("", "{}", '{"format": 1, "functions": [1, 2]}', '{"format": 9, "functions": []}'):
+        kept.write_text(damage)
+        with pytest.raises(NoDebugFile):
+            _places(bare, tmp_path)
+    assert _places(functions, tmp_path) == found
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        (
+            "-Ddpif_netlink_operate=other",
+            "dpif_netlink_operate of lib/dpif-netlink.c is inlined or isn't there",
+        ),
+        ("-Dkey_len=length", "struct dpif_upcall has no member key_len there"),
+        (
+            "-DDPIF_OP_EXECUTE=DPIF_OP_OTHER",
+            "its debug information of lib/dpif-netlink.c has no DPIF_OP_EXECUTE",
+        ),
+    ],
+)
+def test_a_build_of_another_kind_is_refused_with_what_is_missing(
+    changed: str, why: str, tmp_path: Path
+) -> None:
+    made = tmp_path / "ovs-vswitchd"
+    sources = ("upcalls.c", "lib/dpif.c", "lib/dpif-netlink.c")
+    if not shutil.which("gcc"):
+        pytest.skip("gcc is missing")
+    subprocess.run(
+        ["gcc", "-g", "-O2", "-DFUNCTIONS", changed, "-o", str(made), *sources], check=True, cwd=LIVE
+    )
+    with pytest.raises(NoDebugInfo) as error:
+        _places(made, tmp_path)
+    assert why in str(error.value)
+
+
+def test_without_the_library_it_says_so(
+    functions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "elftools.elf.elffile", None)
+    with pytest.raises(NoDebugInfo, match=r"can't be read: .*elftools.* \(pip install 'fyke\[debug\]'\)"):
+        _places(functions, tmp_path)
+
+
+def test_kernels_that_have_what_it_needs() -> None:
+    assert no_functions(made_kernel()).startswith("the kernel has no bpf_loop()")
 
 
 class _Added:
@@ -155,7 +281,7 @@ def test_one_that_comes_later(proc: Path, caplog: pytest.LogCaptureFixture) -> N
     assert "b/ovs-vswitchd was started; packets are followed through it" in caplog.text
     _process(proc, 9, _file(proc.parent / "c" / "ovs-vswitchd", Program(machine=MACHINE).image()))
     watch.look()
-    assert "it was built without them" in caplog.text
+    assert "it was built without USDT probes" in caplog.text
     assert len(added.probes) == 3
 
 

@@ -45,7 +45,7 @@ def _batch() -> tuple[Column, ...]:
 
 def _candidates(source: str = "") -> Column:
     doc = "Of so many packets it may be, as their messages can't be told apart; null: it is clear of which"
-    return Column("candidates", "uint32", doc, "", source, null_if=0 if source else None)
+    return Column("candidates", "uint16", doc, "", source, null_if=0 if source else None)
 
 
 OVS_UPCALL = Section(

@@ -28,9 +28,9 @@ struct parsed {
 	struct upcall upcall;
 	__u64 batch_ns;
 	__u32 batch_index;
-	__u32 number; /* which of the thread's upcalls */
+	__u32 number;	  /* which of the thread's upcalls */
 	__u32 candidates; /* of its batch, packets that are equal to this one; with it */
-	__u32 pad;
+	__u32 operation;  /* enum ovs_operation, of a request */
 };
 
 struct {
@@ -156,7 +156,8 @@ static __always_inline __u32 candidates_of(__u64 thread, __u64 sum, const struct
 
 #define TYPE_MISS 0 /* DPIF_UC_MISS: of others no flow is made */
 
-/* dpif_recv:recv_upcall(name, type, packet, packet size, key, key size) */
+/* dpif_recv:recv_upcall(name, type, packet, packet size, key, key size). At a function in place of it there is one more:
+ * where in its memory the packet begins. */
 static __always_inline void parse_upcall(struct context *c, const struct user_place *place, struct parsed *p)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
@@ -179,7 +180,7 @@ static __always_inline void parse_upcall(struct context *c, const struct user_pl
 	p->batch_index = t->batch_count++;
 	p->number = ++t->received;
 	p->candidates = 1;
-	packet = user_value(c, place, 2);
+	packet = user_value(c, place, 2) + user_value(c, place, 6);
 	count_equal(thread, packet_sum((void *)packet, user_value(c, place, 3), true), p);
 	key.what = packet;
 	bpf_map_update_elem(&upcalls_parsed, &key, p, BPF_ANY);
@@ -210,34 +211,37 @@ static __always_inline void take_parsed(const struct upcall_thread *t, __u64 thr
 
 /* Of struct dpif_flow_put: the flow's key, and its length. Unchanged since Open vSwitch 2.1. */
 #define FLOW_PUT_KEY 8
-#define FLOW_PUT_KEY_LEN 16
+#define FLOW_PUT_KEY_LENGTH 16
 
-/* dpif_netlink_operate__:op_flow_put(dpif, struct dpif_flow_put, flow, request) */
-static __always_inline void put_operation(struct context *c, const struct user_place *place, struct parsed *p)
+/* dpif_netlink_operate__:op_flow_put(dpif, struct dpif_flow_put, flow, request): a flow is requested for a key. `at`: of
+ * the key's address and length, in the process. */
+static __always_inline void put_operation(struct context *c, __u64 key_at, __u64 length_at, struct parsed *p)
 {
-	__u64 thread = bpf_get_current_pid_tgid(), put = user_value(c, place, 1), key[2], sum;
+	__u64 thread = bpf_get_current_pid_tgid(), key = 0, length = 0, sum;
 	struct upcall_thread *t = bpf_map_lookup_elem(&upcall_threads, &thread);
 
+	p->operation = OVS_PUT;
 	if (!t)
 		return; /* not one that handles upcalls */
 	t->operating = 1;
-	if (bpf_probe_read_user(key, sizeof(key), (void *)put + FLOW_PUT_KEY))
+	if (bpf_probe_read_user(&key, sizeof(key), (void *)key_at) ||
+	    bpf_probe_read_user(&length, sizeof(length), (void *)length_at))
 		return;
-	sum = key_sum(key[0], key[1]);
+	sum = key_sum(key, length);
 	if (sum)
 		take_parsed(t, thread, sum, p);
+	p->operation = OVS_PUT;
 	p->candidates = 0; /* of equal ones it is the first */
 }
 
 /* dpif_netlink_operate__:op_flow_execute(dpif, struct dpif_execute, packet, packet size, request) */
-static __always_inline void execute_operation(struct context *c, const struct user_place *place,
-					      struct parsed *p)
+static __always_inline void execute_operation(struct context *c, __u64 packet, __u32 bytes, struct parsed *p)
 {
-	__u64 thread = bpf_get_current_pid_tgid(), packet = user_value(c, place, 2);
+	__u64 thread = bpf_get_current_pid_tgid();
 	struct upcall_thread *t = upcall_thread_of(thread);
-	__u32 bytes = user_value(c, place, 3);
 	struct execute *e;
 
+	p->operation = OVS_EXEC;
 	if (!t) {
 		count(&c->counters->tracking_full);
 		return;
@@ -250,7 +254,54 @@ static __always_inline void execute_operation(struct context *c, const struct us
 	e->batch_index = p->batch_index;
 	e->bytes = bytes;
 	e->sum = packet_sum((void *)packet, bytes, true);
+	p->operation = OVS_EXEC;
 	p->candidates = p->upcall.queue_id ? candidates_of(thread, e->sum, p) : 0;
+}
+
+/* The arguments of dpif_netlink_operate(), which is given all requests at once: an array of pointers to struct dpif_op,
+ * how many; then numbers that the program's debug information tells. */
+enum {
+	OPS,
+	OPS_COUNT,
+	OP_IS_PUT,
+	OP_IS_EXECUTE,
+	OP_TYPE_AT,
+	OP_KEY_AT,
+	OP_KEY_LENGTH_AT,
+	OP_PACKET_AT,
+	PACKET_BASE_AT,
+	PACKET_DATA_AT,
+	PACKET_SIZE_AT,
+};
+
+static __always_inline __u64 user_number(const struct user_place *place, int n)
+{
+	return place->arguments[n].add;
+}
+
+/* Look at one of the requests; false: it is of another kind, or couldn't be read. */
+static __always_inline bool any_operation(struct context *c, const struct user_place *place, __u64 op,
+					  struct parsed *p)
+{
+	__u64 packet = 0, base = 0;
+	__u32 type = 0, bytes = 0;
+	__u16 data = 0;
+
+	if (bpf_probe_read_user(&type, sizeof(type), (void *)op + user_number(place, OP_TYPE_AT)))
+		return false;
+	if (type == user_number(place, OP_IS_PUT)) {
+		put_operation(c, op + user_number(place, OP_KEY_AT),
+			      op + user_number(place, OP_KEY_LENGTH_AT), p);
+		return true;
+	}
+	if (type != user_number(place, OP_IS_EXECUTE) ||
+	    bpf_probe_read_user(&packet, sizeof(packet), (void *)op + user_number(place, OP_PACKET_AT)) ||
+	    bpf_probe_read_user(&base, sizeof(base), (void *)packet + user_number(place, PACKET_BASE_AT)) ||
+	    bpf_probe_read_user(&data, sizeof(data), (void *)packet + user_number(place, PACKET_DATA_AT)) ||
+	    bpf_probe_read_user(&bytes, sizeof(bytes), (void *)packet + user_number(place, PACKET_SIZE_AT)))
+		return false;
+	execute_operation(c, base + data, bytes, p);
+	return true;
 }
 
 /* ---- events */
@@ -274,7 +325,7 @@ static __always_inline bool collect_ovs_operation(struct context *c, const struc
 {
 	if (c->probe->flags & PROBE_OVS_RECV)
 		return false;
-	s->op_type = c->probe->flags & PROBE_OVS_PUT ? OVS_PUT : OVS_EXEC;
+	s->op_type = p->operation;
 	s->queue_id = p->upcall.queue_id;
 	s->batch_ns = p->upcall.queue_id ? p->batch_ns : 0;
 	s->batch_index = p->batch_index;

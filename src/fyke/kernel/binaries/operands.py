@@ -30,6 +30,12 @@ class Operand:
     add: int = 0
 
 
+# Where the first parameters of a function are when it begins (psABI of x86-64, AAPCS64), offsets as above.
+PARAMETERS = {
+    "x86_64": tuple(_X86[name] for name in ("di", "si", "dx", "cx", "r8", "r9")),
+    "aarch64": tuple(_ARM[f"x{n}"] for n in range(8)),
+}
+
 # name of a variable -> its distance from the probe's instruction; None when it isn't known
 Distance = Callable[[str], int | None]
 
