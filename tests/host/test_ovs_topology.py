@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
 
-import fyke
 from fyke.events.schema import arrow_schema
 from fyke.journeys.sort import sort
 from fyke.kernel.machine import online_cpus
 from live import recording
+from live.collected import collected
 from live.datapath import Flow, check_hits, counters, coverage, flows, runs
 from live.inner_packet import inner_packet
 from live.recording import Row, packet_id
@@ -91,32 +90,6 @@ def switch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switched]:
         yield there
 
 
-def collected(
-    traffic: Callable[[list[pa.RecordBatch]], object], **options: Any
-) -> tuple[list[pa.RecordBatch], int]:
-    """Collect while traffic runs, which gets what has come so far; return what came, and the loss."""
-    collection = fyke.collect(collectors=COLLECTORS, ovs_track=True, **options)
-    batches: list[pa.RecordBatch] = []
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            traffic(batches)
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            collection.stop()
-
-    with collection:
-        thread = threading.Thread(target=run)
-        thread.start()
-        batches.extend(collection)
-        thread.join()
-    if failures:
-        raise failures[0]
-    return batches, collection.loss.events
-
-
 def talk(switch: Switched) -> None:
     """Each first packet by itself, then more of the kind."""
     for to in (switch.b, switch.c):
@@ -161,8 +134,9 @@ def seen(switch: Switched) -> Seen:
         noted["flows"] = flows(ovs)
         noted["after"] = counters(ovs)
 
+    probes = [f"kprobe:{SOCKET}", f"kprobe:{RECEIVED}"]
     batches, lost = collected(
-        traffic, ovs_enrich_flows=True, probes=[f"kprobe:{SOCKET}", f"kprobe:{RECEIVED}"]
+        traffic, collectors=COLLECTORS, probes=probes, ovs_track=True, ovs_enrich_flows=True
     )
     wake_handlers(switch)
     noted["all"] = counters(ovs) + coverage(ovs, *COUNTED)

@@ -24,6 +24,20 @@ int ovs_raw_tracepoint(void *ctx)
 	return 0;
 }
 
+/* A message begins. Where GSO made many packets of one it is of one of these, which has an id of its own, and what comes
+ * back is that packet. */
+static __always_inline void begin_message(struct context *c)
+{
+	struct ovs_cpu *here = upcall_here();
+	bool followed = c->call.packet.id.timestamp_ns;
+
+	if (!here)
+		return;
+	here->upcall.packet = followed ? c->call.packet.id : here->whole;
+	here->upcall.parent = followed ? c->call.packet.parent : here->whole_parent;
+	here->upcall.skb = (__u64)c->skb;
+}
+
 static __always_inline int ovs_entry(void *ctx, __u32 probe_id)
 {
 	__u64 arguments[CALL_REGISTERS] = ARGUMENT_REGISTERS(ctx);
@@ -34,6 +48,8 @@ static __always_inline int ovs_entry(void *ctx, __u32 probe_id)
 	count(&c.counters->hits);
 	ovs_skb(&c);
 	call_begun(&c, REGISTER_AT(ctx, STACK_REGISTER), true);
+	if (c.probe->flags & PROBE_OVS_ENQUEUE)
+		begin_message(&c);
 	return 0;
 }
 

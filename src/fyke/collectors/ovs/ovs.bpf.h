@@ -77,9 +77,11 @@ KEEP_TYPE(struct, section_ovs_lookup);
 struct ovs_cpu {
 	__u64 lookup_task;
 	__u64 lookup_skb;
-	__u64 upcall_task; /* 0: no upcall goes on */
-	__u64 message;	   /* the sk_buff that was given to netlink_unicast() */
-	struct upcall upcall;
+	__u64 upcall_task;	/* 0: no upcall goes on */
+	__u64 message;		/* the sk_buff that was given to netlink_unicast() */
+	struct upcall upcall;	/* ... as of its current message */
+	struct packet_id whole; /* what missed: GSO may have made many messages' packets of it */
+	struct packet_id whole_parent;
 	__u32 portid;
 	__u8 cmd;
 	__u8 pad[3];
@@ -132,6 +134,8 @@ static __always_inline void begin_upcall(struct context *c, const struct tracked
 		here->upcall.packet = t->id;
 		here->upcall.parent = t->parent;
 	}
+	here->whole = here->upcall.packet;
+	here->whole_parent = here->upcall.parent;
 	here->upcall.skb = (__u64)c->skb;
 	here->upcall.timestamp_ns = now(c);
 	here->upcall.cpu = c->cpu;
