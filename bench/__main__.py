@@ -16,6 +16,7 @@ from types import FrameType
 MEASUREMENTS = {
     "kernel": ("kernel_cost", "BPF time per hit, against an empty program"),
     "netfilter": ("netfilter", "nft and ct: per verdict, verdicts per second, start beside many rules"),
+    "ovs": ("openvswitch", "Open vSwitch: upcalls per second without loss, a burst of flows, per probe"),
     "throughput": ("throughput", "events per second without loss; CPU and memory of fyke"),
     "stages": ("stages", "where fyke's CPU goes between ring and file"),
     "file": ("file_size", "bytes per event on mixed traffic"),

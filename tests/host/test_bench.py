@@ -11,7 +11,18 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NAMES = (
-    *("kernel", "netfilter", "throughput", "stages", "file", "text", "recordings", "start", "mechanisms"),
+    *(
+        "kernel",
+        "netfilter",
+        "ovs",
+        "throughput",
+        "stages",
+        "file",
+        "text",
+        "recordings",
+        "start",
+        "mechanisms",
+    ),
     "filters",
 )
 
