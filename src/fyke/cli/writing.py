@@ -52,8 +52,10 @@ def open_writer(
     *,
     schema: pa.Schema | None = None,
     limit_bytes: int | None = None,
+    compression: str = "zstd-1",
 ) -> EventWriter | RetisWriter:
-    """Begin an event file. schema: of the file, when it has other columns than ours (see EventWriter).
+    """Begin an event file. schema: of the file, when it has other columns than ours; compression: of one
+    that isn't JSON (see EventWriter).
 
     Raises UsageError for a path that can't be written to.
     """
@@ -63,7 +65,7 @@ def open_writer(
         return RetisWriter(path, facts, limit_bytes=limit_bytes)
     from fyke.events.store import EventWriter
 
-    return EventWriter(path, facts, limit_bytes=limit_bytes, schema=schema)
+    return EventWriter(path, facts, limit_bytes=limit_bytes, schema=schema, compression=compression)
 
 
 def refuse_input(out: str, source: EventSource, done: str, hint: str) -> None:

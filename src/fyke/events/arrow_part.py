@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import BinaryIO
@@ -10,18 +11,23 @@ import numpy as np
 import pyarrow as pa
 
 from fyke.errors import InputError
+from fyke.events.coded import numbers_schema, plain_schema, with_codes
 from fyke.events.conform import conform, conformed_schema
 from fyke.events.escape import printable
 from fyke.events.facts import Facts
 from fyke.events.filled import Arrays, is_plain
-from fyke.events.frames import RECORD_BATCH, SCHEMA, Damaged, Frame, Frames, Header
+from fyke.events.frames import DICTIONARY, RECORD_BATCH, SCHEMA, Damaged, Frame, Frames, Header
+from fyke.events.meanings import Meanings
 from fyke.events.message import narrowed_message
 from fyke.events.recognise import ARROW
 from fyke.events.schema import ALWAYS, FACTS_KEY
 from fyke.events.store import count_events
 
 # What pyarrow raises for bytes that aren't what they should be.
-_GARBLED = (pa.ArrowException, ValueError, TypeError, LookupError, MemoryError, OverflowError, OSError)
+_GARBLED = (
+    *(pa.ArrowException, ValueError, TypeError, LookupError, MemoryError, OverflowError, OSError),
+    struct.error,
+)
 
 
 class ArrowPart:
@@ -42,16 +48,25 @@ class ArrowPart:
         self._iterator = iter(self._frames)
         frame = self._first()
         try:
-            self._stored = pa.ipc.read_schema(pa.py_buffer(frame.data))
-            self.schema = conformed_schema(self._stored)
+            file_schema = pa.ipc.read_schema(pa.py_buffer(frame.data))
+            self._coded_schema = file_schema
+            self._stored = numbers_schema(file_schema)
+            self.schema = conformed_schema(plain_schema(file_schema))
+            wanted = file_schema.names if columns is None else columns
+            self._meanings = Meanings(file_schema, frame, wanted)
         except _GARBLED as error:
             raise self._unreadable(error) from error
+        self._metadata = file_schema.metadata or {}
         self.facts = self._facts()
         self._wanted = self._columns_wanted()
         self._chosen = np.zeros(len(self._stored), np.bool_)
         self._chosen[[place for place, _ in self._wanted]] = True
         self._arrays = Arrays(self._stored) if all(is_plain(f.type) for f in self._stored) else None
         self._stored_message = bytes(self._stored.remove_metadata().serialize())
+
+    def keep_codes(self) -> None:
+        """Yield dictionary columns, `coded.CODED`, where the file has them; `schema` says where."""
+        self.schema = with_codes(self.schema, self._coded_schema)
 
     @property
     def complete(self) -> bool:
@@ -62,6 +77,9 @@ class ArrowPart:
         """Yield the batches with the columns of `schema`."""
         try:
             for frame in self._iterator:
+                if frame.kind == DICTIONARY:
+                    self._learn(frame)
+                    continue
                 if frame.kind != RECORD_BATCH:
                     raise Damaged("there is a message that is not a batch")
                 batch = self._decode(frame)
@@ -74,9 +92,16 @@ class ArrowPart:
         try:
             batch = self._read(frame)
             batch.validate(full=True)
-            return conform(batch, self.schema)
+            self._meanings.check_size(batch)
+            return conform(batch, self.schema, self._meanings.by_name)
         except _GARBLED as error:
             raise Damaged("a batch is garbled") from error
+
+    def _learn(self, frame: Frame) -> None:
+        try:
+            self._meanings.learn(frame)
+        except _GARBLED as error:
+            raise Damaged("what numbers mean is garbled") from error
 
     def _read(self, frame: Frame) -> pa.RecordBatch:
         header = Header.of(frame.data)
@@ -116,7 +141,7 @@ class ArrowPart:
         return frame
 
     def _facts(self) -> Facts:
-        stored = (self._stored.metadata or {}).get(FACTS_KEY)
+        stored = self._metadata.get(FACTS_KEY)
         if stored is None:
             self.warnings.append(
                 f"{self.path} holds no facts about its collection; another tool has written it"

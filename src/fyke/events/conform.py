@@ -5,7 +5,8 @@ And several files to the columns of all of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from fyke.errors import UsageError
 from fyke.events.nulls import nulls
@@ -13,6 +14,8 @@ from fyke.events.schema import arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from fyke.events.coded import Meaning
 
 
 def conformed_schema(found: pa.Schema) -> pa.Schema:
@@ -39,15 +42,21 @@ def conformed_schema(found: pa.Schema) -> pa.Schema:
     return pa.schema([*fields, *extra])
 
 
-def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def conform(
+    batch: pa.RecordBatch, schema: pa.Schema, meanings: Mapping[str, Meaning] | None = None
+) -> pa.RecordBatch:
     """Return the batch with the columns of `schema` (made by `conformed_schema` from the batch's own).
 
+    meanings: of columns that hold the numbers of strings. Where the schema has strings, these are put there.
     Raises ValueError when a value doesn't fit or a time is missing.
     """
     import pyarrow as pa
 
+    coded, names = meanings or {}, set(batch.schema.names)
     columns = [
-        _column(batch.column(f.name), f.type) if f.name in batch.schema.names else nulls(len(batch), f.type)
+        _column(batch.column(f.name), f.type, coded.get(f.name))
+        if f.name in names
+        else nulls(len(batch), f.type)
         for f in schema
     ]
     if columns[0].null_count:
@@ -116,9 +125,14 @@ def _merged(name: str, wanted: pa.DataType, found: pa.DataType) -> pa.DataType:
     return pa.struct([*fields, *(f for f in inner if f.name in types)])
 
 
-def _column(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+def _column(array: pa.Array, wanted: pa.DataType, meaning: Meaning | None = None) -> pa.Array:
     import pyarrow as pa
 
+    if isinstance(meaning, pa.Array):
+        if pa.types.is_dictionary(wanted):
+            return pa.DictionaryArray.from_arrays(array.cast(wanted.index_type), meaning)
+        return _column(meaning.take(array), wanted)
+    members: Mapping[str, Any] = meaning or {}
     if array.type.equals(wanted):
         return array
     if pa.types.is_struct(wanted) and pa.types.is_struct(array.type):
@@ -127,7 +141,7 @@ def _column(array: pa.Array, wanted: pa.DataType) -> pa.Array:
         for i in range(wanted.num_fields):
             field = wanted.field(i)
             if field.name in have:
-                parts.append(_column(array.field(have[field.name]), field.type))
+                parts.append(_column(array.field(have[field.name]), field.type, members.get(field.name)))
             else:
                 parts.append(nulls(len(array), field.type))
         fields = [wanted.field(i) for i in range(wanted.num_fields)]

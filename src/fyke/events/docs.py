@@ -18,6 +18,9 @@ pyarrow, pandas, polars, DuckDB and Spark open it as it is. Each row is one even
 column that is null where an event has no such data, so `dev.name` is the column `name` inside the column
 `dev`. Every file has all columns, in this order; a file of a later version may have more.
 
+Strings are by number, as dictionary columns (16 bits, new dictionaries replace old ones): tools show them as
+strings, some call them categories. Files of earlier versions have them as they are; both are read.
+
 The facts of the collection (command line, machine, clock, probes) are JSON in the schema's metadata, under
 the key `{FACTS_KEY.decode()}`. A timestamp plus the fact `clock_monotonic_offset_ns` is nanoseconds since the
 Unix epoch.

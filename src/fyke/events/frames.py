@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 MAX_METADATA = 64 << 20  # a schema with its facts; a batch of 100 columns takes some 5 kB
 MAX_BODY = 2 << 30  # of one batch, compressed or not: our writer makes 256 MiB at most
-SCHEMA, RECORD_BATCH = 1, 3  # union MessageHeader in Message.fbs (Schema, DictionaryBatch, RecordBatch ...)
+SCHEMA, DICTIONARY, RECORD_BATCH = 1, 2, 3  # union MessageHeader in Message.fbs
 _CONTINUATION = 0xFFFFFFFF
 _METADATA_V5 = 4  # enum MetadataVersion
 
@@ -40,7 +40,31 @@ class Frame:
 
     def nodes(self) -> Pairs:
         """Return length and nulls of each array of a batch: a column's own, then those of its children."""
-        return _nodes(_Table.root(memoryview(self.data)[8:]).table(2))
+        return _nodes(_batch(_Table.root(memoryview(self.data)[8:])))
+
+    def dictionary(self) -> tuple[int, bool]:
+        """Return the id of a dictionary, and whether it continues what was said before of it.
+
+        Raises struct.error or IndexError when garbled.
+        """
+        table = _Table.root(memoryview(self.data)[8:]).table(2)
+        return table.scalar(0, "<q"), bool(table.scalar(2, "<B"))
+
+    def values(self) -> bytes:
+        """Return the message of a batch with the values of a dictionary. Raises as `dictionary`."""
+        data = bytearray(self.data)
+        metadata = memoryview(data)[8:]
+        root = _Table.root(metadata)
+        kind, header = root.slot(1), root.slot(2)
+        # It is inside the DictionaryBatch, and is made the message's own.
+        struct.pack_into("<I", metadata, header, _batch(root).at - header)
+        struct.pack_into("<B", metadata, kind, RECORD_BATCH)
+        return bytes(data)
+
+    def dictionary_ids(self) -> list[int]:
+        """Return the ids of the dictionary columns of a schema, in order. Raises as `dictionary`."""
+        fields = _Table.root(memoryview(self.data)[8:]).table(2).tables(1)
+        return [number for field in fields for number in _dictionary_ids(field)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +122,7 @@ class Frames:
         if body_length > MAX_BODY or buffers[:, 1].sum() > MAX_BODY:
             raise Damaged("a message claims to be larger than any batch")
         body = self._read(body_length, MAX_BODY, used=8 + length)
-        if kind == RECORD_BATCH and _uncompressed(metadata, body, buffers) > MAX_BODY:
+        if kind in (DICTIONARY, RECORD_BATCH) and _uncompressed(metadata, body, buffers) > MAX_BODY:
             raise Damaged("a batch claims to unpack to more than any batch")
         return Frame(kind, b"".join((prefix, metadata, body)), self.offset)
 
@@ -118,7 +142,7 @@ def parts(message: bytes) -> tuple[Pairs, Pairs, memoryview]:
     """Return the nodes (see `Frame.nodes`), offset and size of the buffers, and the body of a sound batch."""
     view = memoryview(message)
     length = struct.unpack_from("<I", message, 4)[0]
-    batch = _Table.root(view[8 : 8 + length]).table(2)
+    batch = _batch(_Table.root(view[8 : 8 + length]))
     return _nodes(batch), batch.pairs(2), view[8 + length :]
 
 
@@ -128,7 +152,7 @@ def _look_into(metadata: bytes) -> tuple[int, int, Pairs]:
         root = _Table.root(metadata)
         kind = root.scalar(1, "<B")
         body = root.scalar(3, "<q")
-        batch = root.table(2) if kind == RECORD_BATCH else None
+        batch = _batch(root) if kind in (DICTIONARY, RECORD_BATCH) else None
         buffers = _NONE if batch is None else batch.pairs(2)
         # pyarrow aborts on a negative length.
         lengths = _NONE if batch is None else np.vstack(([batch.scalar(0, "<q"), 0], _nodes(batch)))
@@ -141,13 +165,25 @@ def _look_into(metadata: bytes) -> tuple[int, int, Pairs]:
     return kind, body, buffers
 
 
+def _batch(root: _Table) -> _Table:
+    """Return the RecordBatch of a message, which may be that of a DictionaryBatch."""
+    header = root.table(2)
+    return header.table(1) if root.scalar(1, "<B") == DICTIONARY else header
+
+
+def _dictionary_ids(field: _Table) -> list[int]:
+    if field.has(4):  # Field.dictionary
+        return [field.table(4).scalar(0, "<q")]
+    return [number for child in field.tables(5) for number in _dictionary_ids(child)]
+
+
 def _nodes(batch: _Table) -> Pairs:
     return batch.pairs(1)
 
 
 def _uncompressed(metadata: bytes, body: bytes, buffers: Pairs) -> int:
     """Return how many bytes the buffers of a batch say they unpack to (each starts with that number)."""
-    if not _Table.root(metadata).table(2).has(3):  # RecordBatch.compression
+    if not _batch(_Table.root(metadata)).has(3):  # RecordBatch.compression
         return 0
     places = buffers[buffers[:, 1] >= 8, 0]
     if not len(places):
@@ -169,7 +205,7 @@ class _Table:
     def root(cls, data: bytes | memoryview) -> _Table:
         return cls(data, struct.unpack_from("<I", data, 0)[0])
 
-    def _slot(self, field: int) -> int:
+    def slot(self, field: int) -> int:
         """Return where a field's value is, 0 when the table doesn't have it."""
         vtable = self.at - int(struct.unpack_from("<i", self.data, self.at)[0])
         if vtable < 0:
@@ -180,21 +216,33 @@ class _Table:
         return self.at + offset if offset else 0
 
     def has(self, field: int) -> bool:
-        return self._slot(field) != 0
+        return self.slot(field) != 0
 
     def scalar(self, field: int, form: str) -> int:
-        slot = self._slot(field)
+        slot = self.slot(field)
         return int(struct.unpack_from(form, self.data, slot)[0]) if slot else 0
 
     def table(self, field: int) -> _Table:
-        slot = self._slot(field)
+        slot = self.slot(field)
         if not slot:
             raise IndexError("no such table")
         return _Table(self.data, slot + int(struct.unpack_from("<I", self.data, slot)[0]))
 
+    def tables(self, field: int) -> list[_Table]:
+        """Return a vector of tables."""
+        slot = self.slot(field)
+        if not slot:
+            return []
+        start = slot + int(struct.unpack_from("<I", self.data, slot)[0])
+        count = struct.unpack_from("<I", self.data, start)[0]
+        places = range(start + 4, start + 4 + 4 * count, 4)
+        if places.stop > len(self.data):
+            raise IndexError("vector")
+        return [_Table(self.data, at + int(struct.unpack_from("<I", self.data, at)[0])) for at in places]
+
     def pairs(self, field: int) -> Pairs:
         """Return a vector of structs of two int64 each."""
-        slot = self._slot(field)
+        slot = self.slot(field)
         if not slot:
             return _NONE
         start = slot + int(struct.unpack_from("<I", self.data, slot)[0])

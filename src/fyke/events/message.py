@@ -2,8 +2,9 @@
 
 pyarrow compresses a null column's zeros, and most columns of most collections are null throughout, as are
 members of sections. Here only the others go through it, both ways; the bytes of what is null are made once
-and put between them. Format: Arrow Columnar Format, "Serialization and Interprocess Communication";
-Message.fbs and Schema.fbs in FlatBuffers.
+and put between them. Strings are written by number, see coded.py.
+Format: Arrow Columnar Format, "Serialization and Interprocess Communication"; Message.fbs and Schema.fbs in
+FlatBuffers.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fyke.events.coded import Numbers, by_name, coded_schema, values_schema
 from fyke.events.filled import Arrays, Mask, Plan, is_plain
-from fyke.events.frames import Pairs, parts
+from fyke.events.frames import SCHEMA, Frame, Pairs, parts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,22 +29,54 @@ if TYPE_CHECKING:
 _ROWS = 4096  # null columns are made for multiples of it: buffers may be longer than their array
 _KEPT = 16  # how many of what is made once are kept
 _CODECS = {"lz4": 0, "zstd": 1}  # enum CompressionType
-_METADATA_V5, _RECORD_BATCH = 4, 3  # enum MetadataVersion, union MessageHeader
+_METADATA_V5 = 4  # enum MetadataVersion
+_DICTIONARY_BATCH, _RECORD_BATCH = 2, 3  # union MessageHeader
 
 
 class Encoder:
     """Turns batches of one schema into the bytes of their messages. codec: None for none."""
 
     def __init__(self, schema: pa.Schema, codec: Any) -> None:
-        self._schema = schema
+        coded = coded_schema(schema)
+        self._file_schema = coded
+        ids = Frame(SCHEMA, bytes(coded.serialize()), 0).dictionary_ids()
+        self._numbers = Numbers(coded, by_name(coded, ids))
+        self._ids = ids
+        self._schema = self._numbers.schema
         self._codec = codec
-        apart = codec is not None and all(is_plain(field.type) for field in schema)
-        self._arrays = Arrays(schema) if apart else None
+        apart = codec is not None and all(is_plain(field.type) for field in self._schema)
+        self._arrays = Arrays(self._schema) if apart else None
         self._streams: dict[pa.Schema, _Stream] = {}
         self._nulls: dict[int, _Body] = {}
 
+    def header(self, metadata: dict[bytes, bytes] | None = None) -> bytes:
+        """Return what a stream begins with: the schema, and dictionaries, still empty, as readers expect."""
+        schema = self._file_schema.with_metadata(metadata)
+        none = np.zeros((1, 2), np.int64), np.zeros((3, 2), np.int64)
+        empty = [_message(0, *none, [], None, dictionary=number) for number in self._ids]
+        return b"".join((bytes(schema.serialize()), *empty))
+
+    def forget(self) -> None:
+        """Let the next batch be as the first of a stream: what was given last isn't written."""
+        self._numbers.forget()
+
     def frame(self, batch: pa.RecordBatch) -> bytes:
-        """Return the message of a batch, with its prefix."""
+        """Return the message of a batch of at most `coded.MOST` rows, with its prefix.
+
+        Strings may be by number (`coded.CODED`). Before it are messages of what numbers mean.
+        """
+        numbered, meanings = self._numbers.of(batch)
+        return b"".join((*itertools.starmap(self._dictionary, meanings.items()), self._frame(numbered)))
+
+    def _dictionary(self, number: int, values: pa.Array) -> bytes:
+        import pyarrow as pa
+
+        batch = pa.RecordBatch.from_arrays([values], schema=values_schema(values.type))
+        body = _Body.of(self._encoded(batch))
+        codec = None if self._codec is None else _CODECS[self._codec.name]
+        return _message(len(values), body.nodes, body.buffers, [body.body], codec, dictionary=number)
+
+    def _frame(self, batch: pa.RecordBatch) -> bytes:
         nulls = None if self._arrays is None else self._arrays.nulls_of(batch)
         if self._arrays is None or nulls is None or nulls.all() or not nulls.any():
             return self._encoded(batch)
@@ -162,30 +196,55 @@ def _runs(filled: Mask, none: _Body, own: _Body) -> Iterator[tuple[_Body, int, i
             yield none, int(none.buffers[first, 0]), int(none.ends[last - 1])
 
 
-def _message(rows: int, nodes: Pairs, buffers: Pairs, pieces: list[memoryview], codec: int) -> bytes:
-    metadata = _metadata(rows, nodes, buffers, sum(map(len, pieces)), codec)
+def _message(
+    rows: int,
+    nodes: Pairs,
+    buffers: Pairs,
+    pieces: list[memoryview],
+    codec: int | None,
+    *,
+    dictionary: int | None = None,
+) -> bytes:
+    metadata = _metadata(rows, nodes, buffers, sum(map(len, pieces)), codec, dictionary)
     prefix = struct.pack("<Ii", 0xFFFFFFFF, len(metadata))
     return b"".join((prefix, metadata, *pieces))
 
 
-def _metadata(rows: int, nodes: Pairs, buffers: Pairs, body: int, codec: int) -> bytes:
-    """Return a Message of a RecordBatch. Each table stands behind its vtable (its size, the table's, places
-    of the fields in the table); offsets count from where they stand themselves."""
-    message, batch, compression, vector = 20, 52, 84, 92
+def _metadata(
+    rows: int, nodes: Pairs, buffers: Pairs, body: int, codec: int | None, dictionary: int | None
+) -> bytes:
+    """Return a Message of a RecordBatch, or of a DictionaryBatch of this id.
+
+    Each table stands behind its vtable (its size, the table's, places of the fields in the table); offsets
+    count from where they stand themselves.
+    """
+    more = 0 if dictionary is None else 24  # bytes of the table of a DictionaryBatch
+    message, batch, compression, vector = 20, 52 + more, 84 + more, 92 + more
+    header, kind = (batch, _RECORD_BATCH) if dictionary is None else (48, _DICTIONARY_BATCH)
     nodes_end = vector + 4 + nodes.nbytes
+    outer = (
+        ()
+        if dictionary is None
+        else (
+            # DictionaryBatch: id, data
+            struct.pack("<4H", 8, 16, 8, 4),
+            struct.pack("<iIq", 8, batch - (48 + 4), dictionary),
+        )
+    )
     return b"".join(
         (
             # Message: version, header_type, header, bodyLength
             struct.pack("<I6H4x", message, 12, 20, 16, 18, 12, 4),
-            struct.pack("<iqIhBx", message - 4, body, batch - (message + 12), _METADATA_V5, _RECORD_BATCH),
-            # RecordBatch: length, nodes, buffers, compression
-            struct.pack("<6H", 12, 24, 4, 12, 16, 20),
+            struct.pack("<iqIhBx", message - 4, body, header - (message + 12), _METADATA_V5, kind),
+            *outer,
+            # RecordBatch: length, nodes, buffers, compression (0: there is none)
+            struct.pack("<6H", 12, 24, 4, 12, 16, 0 if codec is None else 20),
             struct.pack("<iq", 12, rows),
             struct.pack("<II", vector - (batch + 12), nodes_end + 4 - (batch + 16)),
             struct.pack("<I", compression - (batch + 20)),
             # BodyCompression: codec
             struct.pack("<3H2x", 6, 8, 4),
-            struct.pack("<ib3x", 8, codec),
+            struct.pack("<ib3x", 8, codec or 0),
             struct.pack("<I", len(nodes)),
             nodes.astype("<i8").tobytes(),
             struct.pack("<4xI", len(buffers)),

@@ -96,7 +96,7 @@ class Output:
             raise UsageError("the name of the output file is empty", "give the name of a file")
         if self._limit is not None and self._limit < LEAST_LIMIT:
             raise UsageError(
-                f"--out-rotate {self._limit}B is too small: a file's own description takes several KiB",
+                f"--out-rotate {self._limit}B is too small: a file's own description takes 20 KiB and more",
                 f"give at least {LEAST_LIMIT >> 10}KiB",
             )
         if os.path.isdir(self.path):

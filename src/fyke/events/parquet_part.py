@@ -58,6 +58,9 @@ class ParquetPart:
             ) from error
         self._columns = None if columns is None else [n for n in stored.names if n in {*columns, *ALWAYS}]
 
+    def keep_codes(self) -> None:
+        """Change nothing: these files have no codes."""
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows with the columns of `schema`."""
         events = 0

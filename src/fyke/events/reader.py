@@ -40,6 +40,9 @@ class Part(Protocol):
     def complete(self) -> bool:
         """Whether it ended as it should; known after the last batch."""
 
+    def keep_codes(self) -> None:
+        """See `EventSource`."""
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield what it holds."""
 
@@ -53,6 +56,7 @@ class FileSource(EventSource):
         self._columns = columns
         self.follow = follow
         self._closed = False  # the file that is open held the row that ends a collection
+        self._codes = False
         self._unknown: Counter[str] = Counter()
         self._files = contextlib.ExitStack()
         self._file: BinaryIO | None = None
@@ -99,6 +103,12 @@ class FileSource(EventSource):
             progress.watcher.end(self)
             self.close()
 
+    def keep_codes(self) -> None:
+        """Have strings yielded as dictionary columns where the files have them so."""
+        self._codes = True
+        self._part.keep_codes()
+        self.schema = self._part.schema
+
     def position(self) -> tuple[int, int] | None:
         """Return how many bytes were read, and of how many; None where that can't be told, as of a pipe."""
         try:
@@ -129,6 +139,8 @@ class FileSource(EventSource):
         self._bytes_after = size_behind(path) if self.follow else 0
         try:
             part = _part(path, file, self._columns)
+            if self._codes:
+                part.keep_codes()
         except BaseException:
             self._files.close()
             raise

@@ -10,7 +10,7 @@ from fyke.errors import FykeError, UsageError
 _SIZE = re.compile(r"([0-9]{1,18})(?:(B)|([KMG])(B|iB)?)", re.IGNORECASE)
 _POWERS = {"K": 1, "M": 2, "G": 3}
 _NUMBERED = re.compile(r"\.(0|[1-9][0-9]{0,8})$")
-LEAST_LIMIT = 16 << 10  # bytes of a split file; its schema and facts take several KiB
+LEAST_LIMIT = 32 << 10  # bytes of a split file; its schema and facts take 20 KiB and more
 FOLLOW = ".."  # a path that ends like this means: and the files after it
 
 

@@ -57,6 +57,12 @@ class EventSource:
         """
         raise NotImplementedError
 
+    def keep_codes(self) -> None:
+        """Have strings yielded as dictionary columns (`coded.CODED`) where a file has them so.
+
+        Before reading begins; `schema` then says where. Where not, nothing changes.
+        """
+
     def again(self, columns: Collection[str] | None = None) -> EventSource:
         """Open the same once more, with these columns. Raises what opening it raised."""
         raise NotImplementedError

@@ -24,6 +24,8 @@ MAX_BATCH_BYTES = 256 << 20  # a larger batch is written in parts, so that reade
 class EventWriter:
     """Writes an event file (DESIGN D5).
 
+    Batches have strings as they are, or by number (see coded.py), in any column.
+
     When `write` returns, the batch is with the kernel: a process killed then leaves a file that can be read
     up to this batch. When the disk is full the file is cut back to its last whole batch and RunError says so.
 
@@ -42,11 +44,15 @@ class EventWriter:
         compression: str = "zstd-1",
         schema: pa.Schema | None = None,
     ) -> None:
-        from fyke.events.message import Encoder  # NumPy: whoever only counts events needn't have it
+        # NumPy: whoever only counts events needn't have it.
+        from fyke.events.coded import MOST
+        from fyke.events.message import Encoder
 
         self.facts = facts
         self._limit = limit_bytes
         self._schema = (schema or arrow_schema()).remove_metadata()
+        self._accepted = self._schema  # of the last batch
+        self._most_rows = MOST
         self._encoder = Encoder(self._schema, _codec(compression))
         self._output = Output(path, self._header, trailer=END_OF_STREAM, limit_bytes=limit_bytes)
 
@@ -74,23 +80,36 @@ class EventWriter:
         """Write one batch. Raises RunError when the disk is full or fails; ValueError for another schema."""
         if not batch.num_rows:
             return
-        if not batch.schema.equals(self._schema):
+        if not batch.schema.equals(self._accepted):
             batch = self._narrowed(batch)
+        if len(batch) > self._most_rows or (len(batch) > 1 and batch.nbytes > MAX_BATCH_BYTES):
+            self._write_halves(batch)
+            return
         frame = self._encoder.frame(batch)
-        if batch.num_rows > 1 and (batch.nbytes > MAX_BATCH_BYTES or not self._output.fits(len(frame))):
-            half = batch.num_rows // 2
-            self.write(batch.slice(0, half))
-            self.write(batch.slice(half))
+        if len(frame) > self._output.room():  # it will begin a file
+            self._encoder.forget()
+            frame = self._encoder.frame(batch)
+        if len(batch) > 1 and not self._output.fits(len(frame)):
+            self._encoder.forget()
+            self._write_halves(batch)
         else:
             self._output.append(frame, count_events(batch))
 
+    def _write_halves(self, batch: pa.RecordBatch) -> None:
+        half = len(batch) // 2
+        self.write(batch.slice(0, half))
+        self.write(batch.slice(half))
+
     def _narrowed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the columns of the file. Raises ValueError where others hold something."""
+        from fyke.events.coded import plain_schema
+
         wanted = self._schema.names
         left_out = [name for name in batch.schema.names if name not in wanted]
         if all(batch.column(name).null_count == len(batch) for name in left_out):
             narrow = batch.select([name for name in batch.schema.names if name in wanted])
-            if narrow.schema.equals(self._schema):
+            if plain_schema(narrow.schema).equals(self._schema):
+                self._accepted = narrow.schema
                 return narrow
         raise ValueError("batch has another schema than the file")
 
@@ -110,8 +129,7 @@ class EventWriter:
         facts = self.facts
         if split_id is not None:
             facts = dataclasses.replace(facts, split_id=split_id, split_limit_bytes=self._limit)
-        schema = self._schema.with_metadata({FACTS_KEY: facts.to_json()})
-        return bytes(schema.serialize().to_pybytes())
+        return self._encoder.header({FACTS_KEY: facts.to_json()})
 
 
 def count_events(batch: pa.RecordBatch) -> int:

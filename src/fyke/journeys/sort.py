@@ -83,7 +83,7 @@ def sort(
 
 
 def sort_source(source: EventSource) -> Iterator[pa.RecordBatch]:
-    """Yield all of a recording, not begun, as `sort` does.
+    """Yield all of a recording, not begun, as `sort` does. Its codes are kept if it keeps them.
 
     A file of ours is read twice, which costs less than keeping it: for what the order depends on, then whole.
     What is written to it between the two is left out.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from event_samples import batch_of, packet_row, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fyke.events.coded import Numbers, by_name, coded_schema
 from fyke.events.conform import conform
 from fyke.events.filled import Arrays
-from fyke.events.frames import Header
+from fyke.events.frames import Frames, Header
 from fyke.events.message import Encoder, narrowed_message
 from fyke.events.schema import arrow_schema
 
@@ -25,12 +27,13 @@ SECTIONS = ("task", "kernel", "packet", "netns", "dev")
 def written(schema: pa.Schema, codec: str | None, batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
     """Write batches by one encoder, and return what pyarrow reads, checked in full."""
     encoder = Encoder(schema, None if codec is None else pa.Codec(codec))
-    stream = bytes(schema.serialize()) + b"".join(map(encoder.frame, batches))
+    stream = encoder.header() + b"".join(map(encoder.frame, batches))
     with pa.ipc.open_stream(stream) as reader:
         found = list(reader)
     for batch in found:
         batch.validate(full=True)
-    return found
+        assert batch.schema == coded_schema(schema)
+    return [pa.RecordBatch.from_pylist(batch.to_pylist(), schema=schema) for batch in found]
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -90,7 +93,9 @@ def test_what_is_null_is_not_written_through_pyarrow(monkeypatch: pytest.MonkeyP
     encoder.frame(batch_of([row]))
     sections = {name: values if isinstance(values, dict) else {} for name, values in row.items()}
     expected = {name: {c for c, value in s.items() if value is not None} for name, s in sections.items()}
-    assert [{name: set(columns) for name, columns in found.items()} for found in names] == [expected]
+    *strings, batch = [{name: set(columns) for name, columns in found.items()} for found in names]
+    assert batch == expected
+    assert strings == [{"values": set()}] * 4  # comm, symbol, probe_type, dev.name
 
 
 @pytest.mark.parametrize("codec", ["lz4", "zstd"])
@@ -104,20 +109,28 @@ def test_some_columns_are_read(
     codec: str, table: list[dict[str, Any]], wanted: set[str], without_nulls: bool
 ) -> None:
     schema = arrow_schema()
+    coded = coded_schema(schema)
+    numbers = Numbers(coded, by_name(coded, range(100)))
     batch = batch_of(table)
-    message = Encoder(schema, pa.Codec(codec)).frame(batch)
+    numbered, told = numbers.of(batch)
+    with tempfile.TemporaryFile() as file:
+        file.write(Encoder(schema, pa.Codec(codec)).frame(batch))
+        file.seek(0)
+        *_, frame = Frames(file)
+    message = frame.data
     header = Header.of(message)
     assert header is not None
     assert header.codec is not None
     assert header.rows == len(batch)
     wanted |= {"timestamp_ns"}
-    arrays = Arrays(schema)
+    arrays = Arrays(numbered.schema)
     chosen = np.array([name in wanted for name in schema.names])
-    nulls = arrays.nulls_of(batch) if without_nulls else np.zeros(arrays.count, np.bool_)
+    nulls = arrays.nulls_of(numbered) if without_nulls else np.zeros(arrays.count, np.bool_)
     plan = arrays.plan(nulls, chosen)
     data = narrowed_message(header.rows, header.codec, message, plan)
     found = pa.ipc.read_record_batch(pa.py_buffer(data), plan.schema)
     found.validate(full=True)
     assert set(found.schema.names) <= wanted
     names = [name for name in schema.names if name in wanted]
-    assert conform(found, schema).select(names) == batch.select(names)
+    meanings = by_name(coded, [told.get(number, pa.array([], pa.string())) for number in range(100)])
+    assert conform(found, schema, meanings).select(names) == batch.select(names)

@@ -78,6 +78,9 @@ class RetisPart:
         wanted = self.schema.names if columns is None else {*columns, *ALWAYS}
         self._fast = FastReader(self._converter, wanted, least)
 
+    def keep_codes(self) -> None:
+        """Change nothing: these files have no codes."""
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the events, batch by batch, in the columns of `schema`."""
         try:
