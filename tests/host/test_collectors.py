@@ -11,6 +11,7 @@ import pytest
 
 from fyke.capture.filters import FilterOptions
 from fyke.capture.load import Loaded
+from live.needs import missing
 from live.recording import RX, TX, kernel, packet_id, plan, record, udp_payload
 from live.sockets import in_background, know_each_other, udp_socket
 from live.sources import capture, links
@@ -34,11 +35,15 @@ def verified_instructions(fd: int) -> int:
 
 
 def test_the_kernel_takes_everything_at_once() -> None:
+    missing("nft_types")  # what it needs for it
+    with_ovs = not missing("openvswitch")
+    kernel.cache_clear()  # the modules have come since
     everything = plan(
         collectors=("auto",),
         probes=PROBES,
         skb_sections=("meta", "dataref", "gso"),
         stack=True,
+        ovs_track=with_ovs,
         filters=FilterOptions(
             packet="udp port 4789 or vlan", inner="tcp port 80 or icmp6", fields="sk_buff.dev.mtu > 1000"
         ),
@@ -51,7 +56,10 @@ def test_the_kernel_takes_everything_at_once() -> None:
         }
     finally:
         loaded.close()
-    assert {"skb", "skb-tracking", "ns", "dev", "ct"} <= {c.name for c in everything.collectors}
+    names = {c.name for c in everything.collectors}
+    assert {"skb", "skb-tracking", "ns", "dev", "ct"} <= names
+    assert ("nft" in names) == (not missing("nft_types"))
+    assert ("ovs" in names) == with_ovs
     assert max(verified.values()) < MOST_VERIFIED, verified
 
 

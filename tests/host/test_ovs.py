@@ -7,6 +7,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -177,6 +178,10 @@ def test_the_page_of_openvswitch(switch: Switch, tmp_path: Path) -> None:
     assert re.search(r"exec oport \d+ \(to-b\)", text)
 
 
+def more_flows(ovs: Vswitchd, than: int) -> bool:
+    return len(flows(ovs)) > than
+
+
 @pytest.mark.ends_only
 @pytest.mark.needs("kprobe")
 def test_rules_with_nat_vlan_meter_and_drop(switch: Switch) -> None:
@@ -218,7 +223,7 @@ def test_rules_with_nat_vlan_meter_and_drop(switch: Switch) -> None:
         for port in (7, 9):
             there = len(flows(ovs))
             udp_send(switch.a, switch.b.v4, *[b"x" * 100] * 3, port=port)
-            eventually(lambda there=there: len(flows(ovs)) > there)
+            eventually(partial(more_flows, ovs, there))
             udp_send(switch.a, switch.b.v4, b"x" * 100, port=port)
         shown.update(flows(ovs))
 

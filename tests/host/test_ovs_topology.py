@@ -125,13 +125,14 @@ def told(batches: list[pa.RecordBatch]) -> bool:
 
 @pytest.fixture(scope="module")
 def seen(switch: Switched) -> Seen:
-    ovs, noted = switch.ovs, {}
+    ovs, noted = switch.ovs, dict[str, Counter[str]]()
+    shown: dict[str, Flow] = {}
 
     def traffic(batches: list[pa.RecordBatch]) -> None:
         noted["before"] = counters(ovs) + coverage(ovs, *COUNTED)
         talk(switch)
         eventually(lambda: told(batches))
-        noted["flows"] = flows(ovs)
+        shown.update(flows(ovs))
         noted["after"] = counters(ovs)
 
     probes = [f"kprobe:{SOCKET}", f"kprobe:{RECEIVED}"]
@@ -143,9 +144,7 @@ def seen(switch: Switched) -> Seen:
     traces = {way: ovs.appctl("ofproto/trace", *words) for way, words in TRACED.items()}
     rows = pa.Table.from_batches(batches).to_pylist()
     features = ovs.appctl("dpif/show-dp-features", "br0")
-    return Seen(
-        rows, batches, lost, noted["before"], noted["after"], noted["all"], noted["flows"], traces, features
-    )
+    return Seen(rows, batches, lost, noted["before"], noted["after"], noted["all"], shown, traces, features)
 
 
 def journeys(rows: list[Row], switch: Switched) -> list[Journey]:
