@@ -56,7 +56,7 @@ static __always_inline __u32 collect(struct context *c, const struct tracked *t,
 	__u32 present = 0;
 
 	if (ovs) {
-		COLLECT(ovs_upcall, t);
+		COLLECT(ovs_upcall, t, !action);
 		COLLECT(ovs_lookup);
 		if (action)
 			COLLECT(ovs_action, t);

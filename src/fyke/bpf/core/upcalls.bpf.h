@@ -108,8 +108,9 @@ static __always_inline __u64 sum_of(const struct sum_bytes *bytes)
 	return sum ^ (sum >> 32);
 }
 
-/* ... 0: it is too short. `at`: the first byte, in the kernel or (`user`, a constant) in the process. */
-static __always_inline __u64 packet_sum(const void *at, __u32 length, bool user)
+/* ... 0: it is too short. `at`: the first byte, in the kernel or (`user`, a constant) in the process.
+ * A function of its own: its callers' frames are as large as Linux 6.1 allows. */
+static __noinline __u64 packet_sum(const void *at, __u32 length, bool user)
 {
 	struct sum_bytes bytes = {};
 	__u32 size = length - SUM_AT;

@@ -152,10 +152,11 @@ static __always_inline void forget_message(struct ovs_cpu *here)
 		bpf_map_delete_elem(&upcalls_queued, &here->message);
 }
 
-static __always_inline bool collect_ovs_upcall(struct context *c, const struct tracked *t,
+/* `at_return`, a constant: no upcall begins there. */
+static __always_inline bool collect_ovs_upcall(struct context *c, const struct tracked *t, bool at_return,
 					       struct section_ovs_upcall *s)
 {
-	__u32 flags = c->probe->flags;
+	__u32 flags = at_return ? c->probe->flags & ~PROBE_OVS_UPCALL : c->probe->flags;
 	struct ovs_cpu *here;
 
 	if (flags & PROBE_OVS_UPCALL) {
