@@ -27,14 +27,16 @@ PORT, COUNT, BYTES = 6081, 4, 20_000  # so large that they aren't copied by a wa
 FIRST_NUMBER = 100
 CONTENTS = (0, 1, 2, 1)  # the first byte: two packets are equal
 # struct upcall_thread without its requests, and struct execute
-_THREAD, _EXECUTE, MOST = struct.Struct("=Q6I"), struct.Struct("=6Q2IQ2IQ"), 64
+_THREAD, _EXECUTE, MOST = struct.Struct("=Q6I"), struct.Struct("=6Q2I2Q2IQ"), 64
+# Sums of the packets: of one the message has another's, so it isn't of this packet; of one it has none.
+SUMS = (1, None, 0, None)
 
 
-def _upcall(row: Row, number: int) -> bytes:
+def _upcall(row: Row, number: int, head_sum: int) -> bytes:
     """Return struct upcall (core/upcalls.bpf.h)."""
     t = row["skb_tracking"]
     packet = (t["timestamp_ns"], t["orig_head"])
-    return struct.pack("=6Q2I", *packet, 0, 0, t["skb"], row["timestamp_ns"], row["cpu"], number)
+    return struct.pack("=6Q2IQ", *packet, 0, 0, t["skb"], row["timestamp_ns"], row["cpu"], number, head_sum)
 
 
 def _executes(session: Session) -> list[tuple[int, int, int]]:
@@ -44,13 +46,13 @@ def _executes(session: Session) -> list[tuple[int, int, int]]:
     assert count == 1
     first, last = _THREAD.unpack_from(value)[4:6]
     rows = [_EXECUTE.unpack_from(value, _THREAD.size + n % MOST * _EXECUTE.size) for n in range(first, last)]
-    return [(row[7], row[10], row[11]) for row in rows]
+    return [(row[7], row[11], row[12]) for row in rows]
 
 
-def _sum(packet: bytes) -> int:
-    """Return packet_sum() of core/upcalls.bpf.h."""
+def _sum(packet: bytes, words: int = 4) -> int:
+    """Return packet_sum() of core/upcalls.bpf.h; of a head with three words, head_sum()."""
     found = 0
-    for word in struct.unpack_from("=4Q", packet, 14):
+    for word in (*struct.unpack_from(f"={words}Q", packet, 14), *[0] * (4 - words)):
         found = (found ^ word) * 0x9E3779B97F4A7C15 & (1 << 64) - 1
     return found ^ found >> 32
 
@@ -102,9 +104,10 @@ def test_each_step_knows_which_packet_it_is_of(built: tuple[str, ...], tmp_path:
                 eventually(lambda: len(sent()) == COUNT)
                 packets = sent()
                 queued = session._loaded._object.map_fd("upcalls_queued")
-                for n, row in enumerate(packets):
+                for n, (row, content, sum_) in enumerate(zip(packets, CONTENTS, SUMS, strict=True)):
                     key = struct.pack("=Q", row["skb_tracking"]["skb"])
-                    libbpf.update_element(queued, key, _upcall(row, FIRST_NUMBER + n))
+                    head_sum = _sum(bytes([content]) * BYTES, 3) if sum_ is None else sum_
+                    libbpf.update_element(queued, key, _upcall(row, FIRST_NUMBER + n, head_sum))
                 daemon.stdin.write(f"{COUNT}\n")
                 daemon.stdin.flush()
                 assert daemon.stdout.readline() == f"{COUNT}\n"
@@ -112,7 +115,7 @@ def test_each_step_knows_which_packet_it_is_of(built: tuple[str, ...], tmp_path:
                 batches += session.stop()
             daemon.stdin.close()
     rows = [row for row in pa.Table.from_batches(batches).to_pylist() if row["userspace"]]
-    numbers = list(range(FIRST_NUMBER, FIRST_NUMBER + COUNT))
+    numbers = [None, *range(FIRST_NUMBER + 1, FIRST_NUMBER + COUNT)]
     recv = [row for row in rows if row["ovs_recv"]]
     assert [row["ovs_recv"]["queue_id"] for row in recv] == numbers
     assert [row["ovs_recv"]["batch_index"] for row in recv] == list(range(COUNT))
@@ -133,7 +136,7 @@ def test_each_step_knows_which_packet_it_is_of(built: tuple[str, ...], tmp_path:
     assert marked == {FIRST_NUMBER + 1: 2, FIRST_NUMBER + 3: 2}
     # What the kernel will know again when the thread sends them: the first of its packets is asked for last.
     assert [(number, size) for number, size, _ in waiting] == [
-        (number, BYTES) for number in reversed(numbers)
+        (number or 0, BYTES) for number in reversed(numbers)
     ]
     assert [sum_ for *_, sum_ in waiting] == [_sum(bytes([n]) * BYTES) for n in reversed(CONTENTS)]
     ids = dict(zip(numbers, map(packet_id, packets), strict=True))

@@ -16,6 +16,8 @@ from live.waiting import eventually
 
 __all__ = ["Vswitchd", "programs", "without_probes"]
 
+_TRIES = 5
+
 
 def programs() -> Path | None:
     """Return the folder of what was built, if it was."""
@@ -135,15 +137,18 @@ class Vswitchd:
             process.wait()
 
     def _run(self, program: str, *arguments: str) -> str:
-        done = subprocess.run(
-            [str(self.programs / program), *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=90,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{program} {' '.join(arguments)}: {done.stderr.strip()}")
-        return done.stdout
+        for _ in range(_TRIES):
+            done = subprocess.run(
+                [str(self.programs / program), *arguments],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=90,
+            )
+            if not done.returncode:
+                return done.stdout
+            if "failed to connect to socket (Broken pipe)" not in done.stderr:
+                break  # else a bridge that sets itself up closed its connections, before it read anything
+        raise RuntimeError(f"{program} {' '.join(arguments)}: {done.stderr.strip()}")

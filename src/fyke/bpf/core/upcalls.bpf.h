@@ -22,6 +22,7 @@ struct upcall {
 	__u64 timestamp_ns;	 /* of the upcall, at ovs_dp_upcall */
 	__u32 cpu;		 /* ... and where it was */
 	__u32 queue_id;		 /* the message's number, see next_queue_id(); 0: not known */
+	__u64 sum; /* of what of its packet reaches user space as it is, see head_sum(); 0: not taken */
 };
 
 /* Messages that wait in a socket: sk_buff given to netlink_unicast() -> its upcall. Who puts one in takes it out when
@@ -127,6 +128,14 @@ static __noinline __u64 packet_sum(const void *at, __u32 length, bool user)
 		 : bpf_probe_read_kernel(&bytes, size, at + SUM_AT))
 		return 0;
 	return sum_of(&bytes);
+}
+
+/* The kernel completes checksums before it copies a packet for user space: of the bytes in front of those. */
+#define UNCHANGED (SUM_AT + 24)
+
+static __always_inline __u64 head_sum(const void *at, __u32 length, bool user)
+{
+	return packet_sum(at, length < UNCHANGED ? length : UNCHANGED, user);
 }
 
 /* At ovs_packet_cmd_execute(), in the thread that sent: take the request that this packet is of, NULL when none is

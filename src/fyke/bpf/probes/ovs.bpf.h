@@ -24,6 +24,17 @@ int ovs_raw_tracepoint(void *ctx)
 	return 0;
 }
 
+/* By which a message is known to have this packet. 0: a tag will be put in, or its bytes are elsewhere. */
+static __always_inline __u64 message_sum(const struct context *c)
+{
+	const struct sk_buff *skb = c->skb_view;
+	__u16 proto, tci;
+
+	if (!c->skb || accelerated_tag(c, &proto, &tci) || skb->len - skb->data_len < UNCHANGED)
+		return 0;
+	return head_sum(skb->data, skb->len, false);
+}
+
 /* A message begins. Where GSO made many packets of one it is of one of these, which has an id of its own, and what comes
  * back is that packet. */
 static __always_inline void begin_message(struct context *c)
@@ -36,6 +47,10 @@ static __always_inline void begin_message(struct context *c)
 	here->upcall.packet = followed ? c->call.packet.id : here->whole;
 	here->upcall.parent = followed ? c->call.packet.parent : here->whole_parent;
 	here->upcall.skb = (__u64)c->skb;
+	if (ovs_track) {
+		view_skb_again(c); /* the call took its place */
+		here->upcall.sum = message_sum(c);
+	}
 }
 
 static __always_inline int ovs_entry(void *ctx, __u32 probe_id)

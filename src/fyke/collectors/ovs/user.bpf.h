@@ -164,11 +164,15 @@ static __always_inline void parse_upcall(struct context *c, const struct user_pl
 	struct parsed_key key = { .thread = thread };
 	struct upcall_thread *t = upcall_thread_of(thread);
 	struct upcall *received = bpf_map_lookup_elem(&upcalls_received, &thread);
+	__u64 packet = user_value(c, place, 2) + user_value(c, place, 6);
+	__u32 bytes = user_value(c, place, 3);
 	struct parsed *old;
-	__u64 packet;
 
 	if (received) {
-		p->upcall = *received;
+		/* Where a reception was missed and the sk_buff's memory is another message's, which was missed too, it would
+		 * be another packet's. */
+		if (!received->sum || received->sum == head_sum((void *)packet, bytes, true))
+			p->upcall = *received;
 		bpf_map_delete_elem(&upcalls_received, &thread);
 	}
 	if (!t) {
@@ -180,8 +184,7 @@ static __always_inline void parse_upcall(struct context *c, const struct user_pl
 	p->batch_index = t->batch_count++;
 	p->number = ++t->received;
 	p->candidates = 1;
-	packet = user_value(c, place, 2) + user_value(c, place, 6);
-	count_equal(thread, packet_sum((void *)packet, user_value(c, place, 3), true), p);
+	count_equal(thread, packet_sum((void *)packet, bytes, true), p);
 	key.what = packet;
 	bpf_map_update_elem(&upcalls_parsed, &key, p, BPF_ANY);
 	if ((__u32)user_value(c, place, 1) != TYPE_MISS)
