@@ -23,9 +23,10 @@ def test_every_tracepoint_that_is_listed_can_be_attached_to() -> None:
 @pytest.mark.needs("kprobe_multi")
 def test_functions_that_are_listed_can_be_attached_to() -> None:
     """The kernel takes all of them or none; a pattern would leave out what it refuses."""
-    found = [one.probe for one in Inspection(kernel()).find("kprobe:*")]
+    collectors = ("ns", "skb", "skb-drop")
+    found = [one.probe for one in Inspection(kernel(), collectors).find("kprobe:*")]
     assert len(found) > 3000
-    done = record(lambda: None, collectors=("ns",), probes=tuple(found[::10]))
+    done = record(lambda: None, collectors=collectors, probes=tuple(found[::10]))
     assert {f"kprobe:{probe.symbol}" for probe in done.plan.probes} == set(found[::10])
 
 
