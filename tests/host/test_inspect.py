@@ -27,7 +27,8 @@ def test_functions_that_are_listed_can_be_attached_to() -> None:
     found = [one.probe for one in Inspection(kernel(), collectors).find("kprobe:*")]
     assert len(found) > 3000
     done = record(lambda: None, collectors=collectors, probes=tuple(found[::10]))
-    assert {f"kprobe:{probe.symbol}" for probe in done.plan.probes} == set(found[::10])
+    # skb-drop has a probe of its own besides.
+    assert set(found[::10]) <= {f"kprobe:{probe.symbol}" for probe in done.plan.probes}
 
 
 @pytest.mark.host_only
