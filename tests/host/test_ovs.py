@@ -21,10 +21,9 @@ from fyke.journeys.sort import sort
 from live import recording
 from live.datapath import Flow, check_hits, counters, flows, runs
 from live.needs import missing
-from live.netns import ip
 from live.pages import ROOT, commands, run_as_shown
 from live.recording import Recording, Row, packet_id, record
-from live.topology import Host, namespaces
+from live.topology import Host, cable, namespaces
 from live.traffic import ping, udp_send
 from live.vswitchd import Vswitchd, programs
 from live.waiting import eventually
@@ -55,12 +54,9 @@ def switch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
         ovs = stack.enter_context(Vswitchd(built, tmp_path_factory.mktemp("ovs")))
         ovs.vsctl("add-br", "br0")
         for dev, host in zip(("to-a", "to-b"), hosts, strict=True):
-            ip([f"link add {dev} type veth peer name eth0 address {host.mac} netns {host.ns.name}"])
-            stack.callback(ip, [f"link del {dev}"])
-            host.ns.sysctl({"ipv6.conf.all.disable_ipv6": 1})
-            Path(f"/proc/sys/net/ipv6/conf/{dev}/disable_ipv6").write_text("1")  # nothing but what we send
-            host.ns.ip(f"addr add {host.v4}/24 dev eth0", "link set eth0 up")
-            ip([f"link set {dev} up"])
+            host.ns.sysctl({"ipv6.conf.all.disable_ipv6": 1, "ipv6.conf.default.disable_ipv6": 1})
+            stack.enter_context(cable(dev, host.ns))
+            host.ns.ip(f"link set eth0 address {host.mac}", f"addr add {host.v4}/24 dev eth0")
             ovs.vsctl("add-port", "br0", dev)
         yield Switch(ovs, *hosts)
 

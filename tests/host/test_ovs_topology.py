@@ -106,7 +106,11 @@ def talk(switch: Switched) -> None:
 
 
 def wake_handlers(switch: Switched) -> None:
-    """Have each thread of the daemon tell what it counted, by an upcall: it does so once in a second."""
+    """Have each thread of the daemon tell what it counted, by an upcall.
+
+    It does so at its first upcall a second or more after the last time. To look more often would be upcalls
+    that wait for the next second.
+    """
     time.sleep(1.1)
     for n, cpu in enumerate(online_cpus()):
         os.sched_setaffinity(0, {cpu})  # each handles what misses on one CPU

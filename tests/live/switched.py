@@ -16,8 +16,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from live.netns import Netns, ip
-from live.topology import Host, namespaces
+from live.netns import ip
+from live.topology import Host, cable, namespaces
 from live.vswitchd import Vswitchd, programs
 
 __all__ = ["DROPPED_PORT", "NAT", "PORTS", "VID", "VNI", "ZONE", "Switched", "switched"]
@@ -76,7 +76,7 @@ def switched(folder: Path) -> Iterator[Switched]:
             for n, (ns, dev) in enumerate(zip(spaces, ("eth0", "vlan", "vxlan"), strict=True), 1)
         )
         for host, port in zip((a, b, c), ("to-a", "to-b", "to-c"), strict=True):
-            stack.enter_context(_cable(port, host.ns))
+            stack.enter_context(cable(port, host.ns))
         a.ns.ip(f"link set eth0 address {a.mac} mtu 1400")  # so that it fits into the tunnel
         b.ns.ip(f"link add link eth0 name vlan address {b.mac} type vlan id {VID}")
         c.ns.ip(
@@ -95,19 +95,6 @@ def switched(folder: Path) -> Iterator[Switched]:
         ovs = stack.enter_context(Vswitchd(built, folder))
         _configure(ovs)
         yield Switched(ovs, a, b, c)
-
-
-@contextmanager
-def _cable(port: str, ns: Netns) -> Iterator[None]:
-    """Join a namespace's eth0 with a device of the namespace we are in."""
-    ip([f"link add {port} type veth peer name eth0 netns {ns.name}"])
-    try:
-        Path(f"/proc/sys/net/ipv6/conf/{port}/disable_ipv6").write_text("1")  # nothing but what we send
-        ip([f"link set {port} up"])
-        ns.ip("link set eth0 up")
-        yield
-    finally:
-        ip([f"link del {port}"])
 
 
 def _configure(ovs: Vswitchd) -> None:

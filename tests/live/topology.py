@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from live.netns import Netns, ip, unique_names
 
@@ -21,6 +22,7 @@ __all__ = [
     "Routed",
     "TwoNs",
     "bridged",
+    "cable",
     "mirrored",
     "namespaces",
     "nft",
@@ -115,6 +117,19 @@ def bridged() -> Iterator[tuple[TwoNs, Netns]]:
             _address(host)
         _await_running(a, b)
         yield TwoNs(a, b), switch
+
+
+@contextmanager
+def cable(port: str, ns: Netns) -> Iterator[None]:
+    """Join a namespace's eth0 with a device of the one we are in, on which nothing is but what we send."""
+    ip([f"link add {port} type veth peer name eth0 netns {ns.name}"])
+    try:
+        Path(f"/proc/sys/net/ipv6/conf/{port}/disable_ipv6").write_text("1")
+        ip([f"link set {port} up"])
+        ns.ip("link set eth0 up")
+        yield
+    finally:
+        ip([f"link del {port}"])
 
 
 @contextmanager

@@ -27,9 +27,16 @@ _MOST_BYTES = 1 << 16
 Found = list[tuple[int, tuple[Operand | None, ...]]]
 
 
-def cache_folder() -> Path:
-    """Return where what was found is kept, for each build by its id."""
-    return Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".cache" / "fyke" / "user-programs"
+def cache_folder() -> Path | None:
+    """Return where what was found is kept, for each build by its id; None for a user who has no home.
+
+    Not below $HOME: sudo(8) may leave that of a user, whose files should decide nothing here.
+    """
+    try:
+        home = pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return None
+    return Path(home) / ".cache" / "fyke" / "user-programs"
 
 
 def function_places(
@@ -46,7 +53,7 @@ def function_places(
 
 def _found(elf: ElfFile, program: Program, machine: str, cache: Path | None) -> Found:
     folder = cache or cache_folder()
-    kept = folder / f"{elf.build_id}.json" if elf.build_id else None
+    kept = folder / f"{elf.build_id}.json" if folder and elf.build_id else None
     if kept and (found := _kept(kept)):
         return found
     file = debug_file(elf, program.path, program.file)

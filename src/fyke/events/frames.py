@@ -20,7 +20,7 @@ MAX_METADATA = 64 << 20  # a schema with its facts; a batch of 100 columns takes
 MAX_BODY = 2 << 30  # of one batch, compressed or not: our writer makes 256 MiB at most
 SCHEMA, DICTIONARY, RECORD_BATCH = 1, 2, 3  # union MessageHeader in Message.fbs
 _CONTINUATION = 0xFFFFFFFF
-_METADATA_V5 = 4  # enum MetadataVersion
+METADATA_V5 = 4  # enum MetadataVersion
 
 Pairs = npt.NDArray[np.int64]  # of two columns
 _NONE = np.zeros((0, 2), np.int64)
@@ -81,7 +81,7 @@ class Header:
             root = _Table.root(memoryview(message)[8:])
             batch = root.table(2)
             compression = batch.table(3) if batch.has(3) else None
-            if root.scalar(0, "<h") != _METADATA_V5 or (compression and compression.scalar(1, "<b")):
+            if root.scalar(0, "<h") != METADATA_V5 or (compression and compression.scalar(1, "<b")):
                 return None
             return cls(batch.scalar(0, "<q"), compression.scalar(0, "<b") if compression else None)
         except (struct.error, IndexError, OverflowError):

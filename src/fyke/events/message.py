@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from fyke.events.coded import Numbers, by_name, coded_schema, values_schema
 from fyke.events.filled import Arrays, Mask, Plan, is_plain
-from fyke.events.frames import SCHEMA, Frame, Pairs, parts
+from fyke.events.frames import DICTIONARY, METADATA_V5, RECORD_BATCH, SCHEMA, Frame, Pairs, parts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 _ROWS = 4096  # null columns are made for multiples of it: buffers may be longer than their array
 _KEPT = 16  # how many of what is made once are kept
 _CODECS = {"lz4": 0, "zstd": 1}  # enum CompressionType
-_METADATA_V5 = 4  # enum MetadataVersion
-_DICTIONARY_BATCH, _RECORD_BATCH = 2, 3  # union MessageHeader
 
 
 class Encoder:
@@ -220,7 +218,7 @@ def _metadata(
     """
     more = 0 if dictionary is None else 24  # bytes of the table of a DictionaryBatch
     message, batch, compression, vector = 20, 52 + more, 84 + more, 92 + more
-    header, kind = (batch, _RECORD_BATCH) if dictionary is None else (48, _DICTIONARY_BATCH)
+    header, kind = (batch, RECORD_BATCH) if dictionary is None else (48, DICTIONARY)
     nodes_end = vector + 4 + nodes.nbytes
     outer = (
         ()
@@ -235,7 +233,7 @@ def _metadata(
         (
             # Message: version, header_type, header, bodyLength
             struct.pack("<I6H4x", message, 12, 20, 16, 18, 12, 4),
-            struct.pack("<iqIhBx", message - 4, body, header - (message + 12), _METADATA_V5, kind),
+            struct.pack("<iqIhBx", message - 4, body, header - (message + 12), METADATA_V5, kind),
             *outer,
             # RecordBatch: length, nodes, buffers, compression (0: there is none)
             struct.pack("<6H", 12, 24, 4, 12, 16, 0 if codec is None else 20),

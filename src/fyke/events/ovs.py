@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 
 UPCALL, ENQUEUE, RETURN = UPCALL_EVENTS = ("upcall", "upcall_enqueue", "upcall_return")
+# Sections of the steps of a packet through user space: each has the number of its message, and `candidates`.
+STEPS = ("ovs_upcall", "ovs_recv", "ovs_operation", "ovs_action")
 
 # enum ovs_action_attr, include/uapi/linux/openvswitch.h; Retis' words, but it has none for the last.
 ACTIONS = (

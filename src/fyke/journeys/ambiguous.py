@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-SECTIONS = ("ovs_upcall", "ovs_recv", "ovs_operation", "ovs_action")
-COLUMN = "candidates"  # of each of these, uint16
+from fyke.events.ovs import STEPS
+
+COLUMN = "candidates"  # of each section of a step, uint16
 _MOST = 0xFFFF
 
 
@@ -52,7 +53,7 @@ class Marks:
         if not here.any():
             return batch
         counts = pa.array(np.minimum(candidates[groups[which]], _MOST).astype(np.uint16), mask=~here)
-        for name in SECTIONS:
+        for name in STEPS:
             batch = _filled(batch, name, counts)
         return batch
 
@@ -78,6 +79,6 @@ def count_marked(batch: pa.RecordBatch) -> int:
     """Return how many rows have a mark."""
     return sum(
         len(batch) - pc.struct_field(batch.column(name), COLUMN).null_count
-        for name in SECTIONS
+        for name in STEPS
         if name in batch.schema.names and batch.column(name).null_count < len(batch)
     )

@@ -23,11 +23,11 @@ import pyarrow.compute as pc
 
 from fyke.errors import InputError, RunError
 from fyke.events.facts import Facts
+from fyke.events.ovs import STEPS
 from fyke.events.reader import EventSource
 from fyke.events.recognise import ARROW
 from fyke.events.schema import JOURNEY, section_type
 from fyke.journeys import order
-from fyke.journeys.ambiguous import SECTIONS as STITCHED
 from fyke.journeys.flows import TOLD, Flows
 from fyke.journeys.order import ROW_BYTES
 from fyke.journeys.spool import Rereading, Spool, spool_folder
@@ -150,7 +150,7 @@ def _emptied(held: deque[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def _read_twice(source: EventSource) -> Iterator[pa.RecordBatch]:
     done = 0
     stitch = is_unstitched(source)
-    columns = (*COLUMNS, TOLD, *(STITCHED if stitch else ()))
+    columns = (*COLUMNS, TOLD, *(STEPS if stitch else ()))
     with contextlib.closing(Rereading(source.schema, source.batches())) as rows:
         while True:
             with source.again(columns) as first:

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fyke.events.facts import Facts
+from fyke.events.ovs import STEPS
 from fyke.events.store import count_events
-from fyke.journeys.ambiguous import SECTIONS, count_marked
+from fyke.journeys.ambiguous import count_marked
 from fyke.journeys.stats_rates import Rates
 from fyke.journeys.stitch import Stitches, is_unstitched
 from fyke.journeys.views_rows import Rows
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 COUNTED = {
     "summary": ("kernel",),
     "loss": ("cpu", "kernel"),
-    "tracking": ("skb_tracking", *SECTIONS),
+    "tracking": ("skb_tracking", *STEPS),
     "drops": ("skb_drop",),
     "rate": ("kernel",),
 }

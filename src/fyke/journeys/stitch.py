@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fyke.events.ovs import ENQUEUE, RETURN, UPCALL
+from fyke.events.ovs import ENQUEUE, RETURN, STEPS, UPCALL
 from fyke.events.reader import EventSource
 from fyke.events.recognise import ARROW
-from fyke.journeys.ambiguous import SECTIONS, Marks
+from fyke.journeys.ambiguous import Marks
 
 _MOST_WAITING_NS = 10_000_000_000  # a message that nobody received by then was lost, or its reception
 _MOST_HANDLED_NS = 1_000_000_000  # one that was received, and from which nothing has come back by then, won't
@@ -77,7 +77,7 @@ class Stitches:
 
     def _found(self, batch: pa.RecordBatch) -> dict[int, Id]:
         """Return the packet of each row that is of a packet on its way, or has just come back."""
-        columns = {name: batch.column(name) for name in SECTIONS if name in batch.schema.names}
+        columns = {name: batch.column(name) for name in STEPS if name in batch.schema.names}
         there = [
             pc.struct_field(column, "queue_id").is_valid() if name == "ovs_action" else column.is_valid()
             for name, column in columns.items()
@@ -89,7 +89,7 @@ class Stitches:
         for other in there[1:]:
             mask = pc.or_(mask, other)
         numbers = np.flatnonzero(mask.to_numpy(zero_copy_only=False))
-        names = ("timestamp_ns", "cpu", _TRACKING, *SECTIONS)
+        names = ("timestamp_ns", "cpu", _TRACKING, *STEPS)
         rows = batch.select([n for n in names if n in batch.schema.names]).take(pa.array(numbers)).to_pylist()
         found = {}
         for number, row in zip(numbers.tolist(), rows, strict=True):

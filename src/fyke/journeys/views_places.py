@@ -32,7 +32,7 @@ class Places:
 
     batches: the rows, with what sort.sql looks at (fyke.journeys.sort.COLUMNS) at least. file: to be written
     to behind what it holds, and left open: many recordings would need as many files. unstitched:
-    packets weren't followed through user space; the rows have the columns of fyke.journeys.ambiguous, too.
+    packets weren't followed through user space; the rows have the columns fyke.events.ovs.STEPS, too.
     Raises RunError on a full disk.
     """
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from fyke.errors import InputError, RunError
+from fyke.events.ovs import STEPS
 from fyke.events.reader import EventSource, default_input, named, open_events
 from fyke.events.rotation import FOLLOW
 from fyke.events.schema import arrow_schema
@@ -148,25 +149,23 @@ class Rows(Recorded):
     def places(self) -> Places:
         """Return where each row of an unsorted recording belongs; found once."""
         if self._places is None:
-            from fyke.journeys.ambiguous import SECTIONS
             from fyke.journeys.sort import COLUMNS  # not everything here needs it
             from fyke.journeys.stitch import is_unstitched
             from fyke.journeys.views_places import Places
 
             unstitched = is_unstitched(self.source)
-            columns = (*COLUMNS, *SECTIONS) if unstitched else COLUMNS
+            columns = (*COLUMNS, *STEPS) if unstitched else COLUMNS
             batches = (batch for _, batch in self.numbered(columns))
             self._places = Places(batches, self._places_file, unstitched=unstitched)
         return self._places
 
     def _needs_places(self, columns: set[str]) -> bool:
         """Say whether any of the columns is filled only when the rows have been put together."""
-        from fyke.journeys.ambiguous import SECTIONS
         from fyke.journeys.stitch import is_unstitched
 
         if self.is_sorted:
             return False
-        return "journey" in columns or (is_unstitched(self.source) and not columns.isdisjoint(SECTIONS))
+        return "journey" in columns or (is_unstitched(self.source) and not columns.isdisjoint(STEPS))
 
     def close(self) -> None:
         """Free what is on disk."""

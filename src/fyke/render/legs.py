@@ -14,10 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fyke.collectors.formatting import Style
-from fyke.events.ovs import ENQUEUE
+from fyke.events.ovs import ENQUEUE, STEPS
 from fyke.render.report import duration
 
-_SECTIONS = ("ovs_upcall", "ovs_recv", "ovs_operation", "ovs_action")
 _SENT, _RECEIVED, _REQUESTED = "upcall_enqueue", "upcall_recv", "flow_exec"  # as their text calls them
 _MOST_WAYS = 1 << 16  # that are remembered: of most nothing comes back
 
@@ -41,7 +40,7 @@ class Legs:
         if not len(numbers):
             return None
         texts: list[str | None] = [None] * len(rows)
-        columns = ["timestamp_ns", "journey", *_SECTIONS]
+        columns = ["timestamp_ns", "journey", *STEPS]
         taken = rows.select(columns).take(pa.array(numbers)).to_pylist()
         for place, row in zip(numbers.tolist(), taken, strict=True):
             texts[place] = self._leg(row)
@@ -70,7 +69,7 @@ class Legs:
 def _of_messages(rows: pa.RecordBatch) -> npt.NDArray[np.int64]:
     """Return which rows may be steps."""
     there = np.zeros(len(rows), np.bool_)
-    for name in _SECTIONS:
+    for name in STEPS:
         column = rows.column(name)
         if column.null_count < len(column):
             there |= pc.struct_field(column, "queue_id").is_valid().to_numpy(zero_copy_only=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from elf_writer import CODE, CODE_AT, Program, note
 from made_kernel import made_kernel
 from made_plan import refused
 
-from fyke.capture.ovs_functions import HINT, function_places
+from fyke.capture.ovs_functions import HINT, cache_folder, function_places
 from fyke.capture.ovs_user import Daemons, DaemonWatch, daemon_probes, no_functions
 from fyke.capture.planned import PlannedProbe, UserPlace
 from fyke.capture.user_probes import Program as UserProgram
@@ -305,3 +306,8 @@ def test_one_that_cannot_be_attached_to(proc: Path, caplog: pytest.LogCaptureFix
     _process(proc, 7, _file(proc.parent / "ovs-vswitchd", _program()))
     DaemonWatch(Daemons(platform.machine(), proc), _Added("no room")).look()
     assert "ovs-vswitchd: no room" in caplog.text
+
+
+def test_a_user_without_a_home_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0xFFFFFFF0)
+    assert cache_folder() is None
