@@ -18,6 +18,7 @@ import pytest
 from fyke.capture import libbpf
 from fyke.capture.ovs_user import Daemons, daemon_probes
 from fyke.capture.session import Session
+from live.jited import has_private_stack
 from live.recording import RX, Row, kernel, packet_id, plan
 from live.topology import namespaces
 from live.waiting import eventually
@@ -108,6 +109,11 @@ def test_each_step_knows_which_packet_it_is_of(built: tuple[str, ...], tmp_path:
                     key = struct.pack("=Q", row["skb_tracking"]["skb"])
                     head_sum = _sum(bytes([content]) * BYTES, 3) if sum_ is None else sum_
                     libbpf.update_element(queued, key, _upcall(row, FIRST_NUMBER + n, head_sum))
+                in_user_space = [
+                    fd for fd, (how, _) in session._loaded.programs.items() if how in ("uprobe", "usdt")
+                ]
+                assert in_user_space
+                assert not any(map(has_private_stack, in_user_space))  # there tasks are preempted
                 daemon.stdin.write(f"{COUNT}\n")
                 daemon.stdin.flush()
                 assert daemon.stdout.readline() == f"{COUNT}\n"

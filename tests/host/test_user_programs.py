@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from fyke.capture.filters import FilterOptions
+from fyke.capture.load import Loaded
 from fyke.errors import UsageError
+from live.jited import has_private_stack
 from live.programs import Did, compiled, running
-from live.recording import Recording, Row, plan, record
+from live.recording import Recording, Row, kernel, plan, record
 
 pytestmark = [pytest.mark.needs("uprobe"), pytest.mark.ends_only]
 TIMES = 5
@@ -46,6 +48,15 @@ def test_a_program_and_its_library(flags: tuple[str, ...], tmp_path: Path) -> No
     times = [row["timestamp_ns"] for pair in zip(functions, work, strict=True) for row in pair]
     assert times == sorted(times)
     assert library["timestamp_ns"] > times[-1]
+
+
+def test_a_program_is_left_on_the_stack_of_its_task() -> None:
+    """Tasks are preempted at uprobes: on a stack of the CPU's one would go on with another's values."""
+    loaded = Loaded(plan(collectors=("dev",), probes=("u:libc.so.6:getppid",)), kernel())
+    try:
+        assert not has_private_stack(loaded.program_fd(0))
+    finally:
+        loaded.close()
 
 
 @pytest.mark.host_only

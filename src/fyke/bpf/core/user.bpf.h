@@ -50,6 +50,26 @@ KEEP_TYPE(struct, user_argument);
 KEEP_TYPE(struct, section_userspace);
 KEEP_TYPE(struct, section_arguments);
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} no_programs SEC(".maps");
+
+const volatile bool never = false;
+
+/* Every program at a probe of user space must have this. Linux kernel commit e00931c02568 ("bpf: Enable private stack for
+ * eligible subprogs") (in v6.13) gives a program that can't interrupt itself a stack of its own on each CPU. It takes all
+ * of this type for such, but at a uprobe a task may be preempted, and the next one on the CPU then runs on the same stack:
+ * packets are mistaken for others, and pointers are anything. A program with a tail call, reached or not, is left on the
+ * task's stack. */
+static __always_inline void keep_own_stack(void *ctx)
+{
+	if (never)
+		bpf_tail_call(ctx, &no_programs, 0);
+}
+
 /* The process, or the thread, that is looked at; 0: all. */
 const volatile __u32 user_tgid = 0;
 const volatile __u32 user_pid = 0;

@@ -131,6 +131,7 @@ int ovs_received(void *ctx)
 SEC("?kprobe")
 int ovs_usdt(void *ctx)
 {
+	keep_own_stack(ctx);
 	vswitchd_event(ctx, kprobe_cookie ? (__u32)bpf_get_attach_cookie(ctx) : marked_probe_id());
 	return 0;
 }
@@ -138,6 +139,7 @@ int ovs_usdt(void *ctx)
 SEC("?kprobe")
 int ovs_operations(void *ctx)
 {
+	keep_own_stack(ctx);
 	vswitchd_operations(ctx, kprobe_cookie ? (__u32)bpf_get_attach_cookie(ctx) : marked_probe_id());
 	return 0;
 }

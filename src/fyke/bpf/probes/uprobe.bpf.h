@@ -35,6 +35,7 @@ static __always_inline void user_event(void *ctx, __u32 probe_id)
 SEC("?kprobe")
 int probe_uprobe(void *ctx)
 {
+	keep_own_stack(ctx);
 	user_event(ctx, kprobe_cookie ? (__u32)bpf_get_attach_cookie(ctx) : marked_probe_id());
 	return 0;
 }
