@@ -87,7 +87,6 @@ class Vswitchd:
         try:
             self._start("ovsdb/ovsdb-server", str(file), f"--remote=punix:{self._database}")
             eventually(self._database.is_socket)
-            self.vsctl("--no-wait", "init")
             self.start()
         except BaseException:
             self.__exit__(None, None, None)
@@ -95,10 +94,11 @@ class Vswitchd:
         return self
 
     def start(self) -> None:
-        """Start the daemon, again after `stop`."""
+        """Start the daemon, or start it again after `stop`; its bridges are there when this returns."""
         dummy = ("--enable-dummy=override", "--disable-system") if self._dummy else ()
         self._start("vswitchd/ovs-vswitchd", f"unix:{self._database}", *dummy)
         eventually(self.control.is_socket)
+        self.vsctl("init")
 
     def stop(self) -> None:
         """End the daemon, not its database."""
