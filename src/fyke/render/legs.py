@@ -56,6 +56,10 @@ class Legs:
             self._last.clear()
         now_ns = row["timestamp_ns"]
         before, since_ns = self._last.pop(number, (None, now_ns))
+        if step == _SENT and before in (_RECEIVED, _REQUESTED):
+            # The event is the sending function's return: another CPU may have received the message by then.
+            self._last[number] = before, since_ns
+            return None
         # What has come back is seen at many points: the leg ends at the first.
         if step is not None:
             self._last[number] = step, now_ns

@@ -81,6 +81,15 @@ def test_two_ways_at_a_time() -> None:
     assert sorted(legs(text(mixed, link_layer=True))) == sorted(WHOLE * 2)
 
 
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_the_sender_returns_late(after: int) -> None:
+    """What is received before its sending function returns was sent at a time that nobody knows."""
+    rows = way(5, 0)
+    first = rows.pop(0)
+    rows.insert(after, {**first, "timestamp_ns": rows[after - 1]["timestamp_ns"] + 1})
+    assert legs(text(rows, series=True, link_layer=True)) == WHOLE[1:]
+
+
 def test_the_same_number_in_another_journey_is_another_way() -> None:
     alone = [tracked(500_000, 1, 0, **sections("upcall_recv", 5))]
     rows = [*way(5, 0)[:2], *alone]
