@@ -87,6 +87,7 @@ class Vswitchd:
         try:
             self._start("ovsdb/ovsdb-server", str(file), f"--remote=punix:{self._database}")
             eventually(self._database.is_socket)
+            self.vsctl("--no-wait", "init")
             self.start()
         except BaseException:
             self.__exit__(None, None, None)
@@ -98,7 +99,8 @@ class Vswitchd:
         dummy = ("--enable-dummy=override", "--disable-system") if self._dummy else ()
         self._start("vswitchd/ovs-vswitchd", f"unix:{self._database}", *dummy)
         eventually(self.control.is_socket)
-        self.vsctl("init")
+        # Something must change, or nobody is waited for.
+        self.vsctl("set", "Open_vSwitch", ".", f"external_ids:daemon={self.pid}")
 
     def stop(self) -> None:
         """End the daemon, not its database."""
