@@ -22,6 +22,8 @@ def run(args: argparse.Namespace) -> int:
     from fyke.render.text import EventText
 
     with open_wanted(args) as (source, wanted):
+        if wanted is None:
+            source.keep_codes()
         batches = source.batches() if wanted is None else wanted.batches(source)
         text = EventText(style(args, source.facts), series=source.facts.order == "journey")
         with Screen(page=not args.no_pager) as screen:

@@ -69,7 +69,7 @@ def _sort(args: argparse.Namespace, source: EventSource, wanted: RecordingFilter
         pa.set_memory_pool(pa.system_memory_pool())
     is_sorted = source.facts.order == "journey"
     schema = source.schema if is_sorted else sorted_schema(source.schema)
-    if wanted is None and args.out is not None and not args.print:
+    if wanted is None:
         source.keep_codes()
     batches = sort_source(source) if wanted is None else wanted.sorted(source)
     with contextlib.ExitStack() as outputs:

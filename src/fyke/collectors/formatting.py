@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from importlib import import_module
+from typing import Any
 
 from fyke.events.escape import printable
 
@@ -66,11 +67,13 @@ class Part:
     columns: `section.column` names whose values the text is made of, in the order of the function's
     arguments; all of a section's values are None where an event hasn't the section.
     text: (style, *values) -> the text, None for nothing. It escapes what came from the kernel or the file.
+    many: (style, *arrays) -> an array of the texts of many at once, null where `text` is to be asked.
     """
 
     place: Place
     columns: tuple[str, ...]
     text: Callable[..., str | None]
+    many: Callable[..., Any] | None = None
 
 
 def all_parts() -> tuple[Part, ...]:

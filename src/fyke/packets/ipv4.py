@@ -11,10 +11,10 @@ from fyke.packets.layer import ECN, END, PROTOCOL, TRUNCATED, Cursor
 from fyke.packets.ports import endpoints
 
 _HEADER = Struct("!BBHHHBB2x4s4s")
-_FLAGS = ("", " [+]", " [DF]", " [+,DF]", " [rsvd]", " [+,rsvd]", " [DF,rsvd]", " [+,DF,rsvd]")
+FLAGS = ("", " [+]", " [DF]", " [+,DF]", " [rsvd]", " [+,rsvd]", " [DF,rsvd]", " [+,DF,rsvd]")
 """By the three flag bits: 1 more fragments, 2 don't fragment, 4 reserved."""
 
-_TOS: Final = tuple(f" tos 0x{tos >> 2:x}{ECN[tos & 3]}" for tos in range(256))
+TOS: Final = tuple(f" tos 0x{tos >> 2:x}{ECN[tos & 3]}" for tos in range(256))
 _PROTOCOLS: Final = tuple(f" proto {protocol(number)}" for number in range(256))
 
 _OPTIONS: Final[dict[int, str]] = {
@@ -56,8 +56,8 @@ def dissect(c: Cursor) -> int:
     offset = (fragment & 0x1FFF) * 8
     c.out.append(
         f"{endpoints(c, inet_ntoa(source), inet_ntoa(destination), IPPROTO_NONE if offset else number)}"
-        f"{_TOS[tos]} ttl {ttl} id {ident} off {offset}"
-        f"{_FLAGS[fragment >> 13]}{f' len {total}' if total else ''}{options}{_PROTOCOLS[number]}"
+        f"{TOS[tos]} ttl {ttl} id {ident} off {offset}"
+        f"{FLAGS[fragment >> 13]}{f' len {total}' if total else ''}{options}{_PROTOCOLS[number]}"
     )
     return END if offset else PROTOCOL | int(number)
 

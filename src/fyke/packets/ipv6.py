@@ -11,6 +11,7 @@ from fyke.packets.layer import ECN, END, PROTOCOL, TRUNCATED, Cursor
 from fyke.packets.ports import endpoints
 
 _HEADER = Struct("!IHBB16s16s")
+TRAFFIC_CLASS: Final = tuple(f"{f' tos 0x{n >> 2:x}' if n >> 2 else ''}{ECN[n & 3]}" for n in range(256))
 
 _HOP_BY_HOP, _FRAGMENT = 0, 44
 _JUMBO = 0xC2
@@ -58,10 +59,9 @@ def dissect(c: Cursor) -> int:
     if length:
         c.until = c.at + length
         c.end = min(c.until, c.end)
-    dscp = first >> 22 & 0x3F
     c.out.append(
         f"{endpoints(c, address(source), address(destination), number)}"
-        f"{f' tos 0x{dscp:x}' if dscp else ''}{ECN[first >> 20 & 3]} ttl {hops} label 0x{first & 0xFFFFF:x}"
+        f"{TRAFFIC_CLASS[first >> 20 & 0xFF]} ttl {hops} label 0x{first & 0xFFFFF:x}"
         f"{'' if c.unfilled else f' len {length}'}"
     )
     follows = PROTOCOL | int(number)

@@ -17,8 +17,8 @@ def _flag_text(bits: int) -> str:
     return "".join(letter for n, letter in enumerate("FSRP.UEWe") if bits >> n & 1)
 
 
-_FLAGS: Final = tuple(_flag_text(bits) for bits in range(512))
-_ACK: Final = 0x10
+FLAGS: Final = tuple(_flag_text(bits) for bits in range(512))
+ACK: Final = 0x10
 
 _MSS, _WSCALE, _SACK, _TIMESTAMPS, _TFO = 2, 3, 5, 8, 34
 _WORD: Final = frozenset((6, 7, 11, 12, 13))
@@ -56,13 +56,13 @@ def dissect(c: Cursor) -> int:
     payload = c.until - at - header
     # Sequence numbers wrap.
     until = f":{seq + payload & 0xFFFFFFFF}" if payload > 0 else ""
-    acked = f" ack {ack}" if bits & _ACK else ""
-    options = f" [{_options(c.data, at + 20, min(at + header, c.end))}]" if header > 20 else ""
-    c.out.append(f" flags [{_FLAGS[bits & 0x1FF]}] seq {seq}{until}{acked} win {window}{options}")
+    acked = f" ack {ack}" if bits & ACK else ""
+    extra = f" [{options(c.data, at + 20, min(at + header, c.end))}]" if header > 20 else ""
+    c.out.append(f" flags [{FLAGS[bits & 0x1FF]}] seq {seq}{until}{acked} win {window}{extra}")
     return END
 
 
-def _options(data: bytes, at: int, end: int) -> str:
+def options(data: bytes, at: int, end: int) -> str:
     """The options in `data[at:end]`. A length below two counts as two; a value ends where the options do."""
     if end - at == 12 and data[at : at + 4] == _USUAL:
         val, ecr = _TWO_WORDS.unpack_from(data, at + 4)

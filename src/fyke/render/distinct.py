@@ -12,26 +12,43 @@ import pyarrow.compute as pc
 
 # Texts remembered between batches, per part of the event text: some traffic's packets, not all its history.
 CACHE_ENTRIES = 32_768
+_MOST = np.iinfo(np.int64).max
 
 
 class TextCache:
     """The texts of one part, kept from batch to batch because packets and devices come back.
 
     text: called with one value per column; its result is the text, None for nothing.
+    many: called first, with an array per column, of distinct rows. Its result is an array of their texts,
+    with null for rows that `text` is to be asked for.
     """
 
-    def __init__(self, text: Callable[..., str | None]) -> None:
+    def __init__(self, text: Callable[..., str | None], many: Callable[..., pa.Array] | None = None) -> None:
         self._text = text
+        self._many = many
         self._known: dict[tuple[Any, ...], str | None] = {}
 
     def texts(self, columns: Sequence[pa.Array]) -> pa.Array | None:
         """Return a text (or null) for each row of equally long columns; None when no row has one.
 
-        Columns are of types that Arrow can hash (numbers, strings, binary, bool), or lists, given as tuples.
+        Columns are of types that Arrow can hash (numbers, strings, binary, bool), strings by number, or
+        lists, given as tuples.
         """
         if all(column.null_count == len(column) for column in columns):
             return None
-        rows, lookup = _distinct_rows(columns)
+        distinct = _Distinct(columns)
+        if self._many is None:
+            values = self._formatted(distinct.rows())
+        else:
+            arrays = distinct.arrays()
+            values = self._many(*arrays)
+            if values.null_count:
+                left = values.is_null()
+                rows = list(zip(*(python_values(array.filter(left)) for array in arrays), strict=True))
+                values = pc.replace_with_mask(values, left, self._formatted(rows))
+        return None if values.null_count == len(values) else values.take(distinct.indices)
+
+    def _formatted(self, rows: Sequence[tuple[Any, ...]]) -> pa.Array:
         known, text = self._known, self._text
         if len(known) > CACHE_ENTRIES:
             known.clear()
@@ -42,24 +59,36 @@ class TextCache:
             except KeyError:
                 known[row] = made = text(*row)
                 formatted.append(made)
-        values = pa.array(formatted, pa.string())
-        return None if values.null_count == len(values) else values.take(lookup)
+        return pa.array(formatted, pa.string())
 
 
-def _distinct_rows(columns: Sequence[pa.Array]) -> tuple[list[tuple[Any, ...]], pa.Array]:
-    """Return the distinct rows as tuples of Python values, and for each row its place among them."""
-    encoded = [_encoded(column) for column in columns]
-    if len(encoded) == 1:
-        return [(value,) for value in _values(encoded[0])], encoded[0].indices
-    varying = [e for e in encoded if len(e.dictionary) > 1]
-    codes, decode = _codes(varying, len(columns[0]))
-    lists = []
-    for e in encoded:
-        values = _values(e)
-        lists.append(
-            [values[i] for i in decode[id(e)]] if id(e) in decode else values * len(codes.dictionary)
-        )
-    return list(zip(*lists, strict=True)), codes.indices
+class _Distinct:
+    """The distinct rows of equally long columns. indices: the place of each row among them."""
+
+    def __init__(self, columns: Sequence[pa.Array]) -> None:
+        self._encoded = [_encoded(column) for column in columns]
+        self._picks: dict[int, np.ndarray[Any, Any]] = {}
+        if len(self._encoded) == 1:
+            (only,) = self._encoded
+            self.indices, self._count = only.indices, len(only.dictionary)
+            self._picks[id(only)] = np.arange(self._count)
+        else:
+            varying = [e for e in self._encoded if len(e.dictionary) > 1]
+            codes, self._picks = _codes(varying, len(columns[0]))
+            self.indices, self._count = codes.indices, len(codes.dictionary)
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Return them as tuples of Python values."""
+        lists = []
+        for e in self._encoded:
+            values, picks = _values(e), self._picks.get(id(e))
+            lists.append(values * self._count if picks is None else [values[i] for i in picks.tolist()])
+        return list(zip(*lists, strict=True))
+
+    def arrays(self) -> list[pa.Array]:
+        """Return a column for each."""
+        alike = np.zeros(self._count, np.int64)
+        return [e.dictionary.take(pa.array(self._picks.get(id(e), alike))) for e in self._encoded]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,36 +100,52 @@ class _Lists:
 
 
 def _encoded(column: pa.Array) -> Any:
+    if column.null_count == len(column):
+        none = pa.array(np.zeros(len(column), np.int8))
+        return pa.DictionaryArray.from_arrays(none, pa.nulls(1, column.type), safe=False)
+    if pa.types.is_dictionary(column.type):
+        return _with_null(column) if column.null_count else column
     if not pa.types.is_list(column.type):
         return column.dictionary_encode("encode")
-    if column.null_count == len(column):
-        return _Lists(pa.array(np.zeros(len(column), np.int32)), [None])
     numbers: dict[tuple[Any, ...] | None, int] = {}
     values = (None if value is None else tuple(value) for value in column.to_pylist())
     codes = [numbers.setdefault(value, len(numbers)) for value in values]
     return _Lists(pa.array(codes, pa.int32()), list(numbers))
 
 
+def _with_null(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Make null one of the values of a column of strings by number."""
+    meaning = pa.concat_arrays([column.dictionary, pa.nulls(1, column.dictionary.type)])
+    indices = pc.fill_null(column.indices.cast(pa.int32()), len(column.dictionary))
+    return pa.DictionaryArray.from_arrays(indices, meaning, safe=False)
+
+
 def _values(encoded: Any) -> list[Any]:
     return encoded.dictionary if isinstance(encoded, _Lists) else python_values(encoded.dictionary)
 
 
-def _codes(varying: Sequence[pa.Array], rows: int) -> tuple[pa.Array, dict[int, list[int]]]:
+def _codes(varying: Sequence[pa.Array], rows: int) -> tuple[pa.Array, dict[int, np.ndarray[Any, Any]]]:
     """Number the distinct combinations of several dictionary columns.
 
     Returns the numbers as a dictionary column, and per column (by id) which of its values each one means.
     """
     combined = pa.array(np.zeros(rows, np.int32)).dictionary_encode()
     picks: dict[int, np.ndarray[Any, Any]] = {}
-    for column in varying:
-        # Both factors are at most the number of rows: no overflow of 64 bits.
-        size = len(column.dictionary)
-        pair = combined.indices.to_numpy().astype(np.int64) * size + column.indices.to_numpy()
-        combined = pa.array(pair).dictionary_encode()
-        before, own = np.divmod(combined.dictionary.to_numpy(), size)
-        picks = {key: chosen[before] for key, chosen in picks.items()}
-        picks[id(column)] = own
-    return combined, {key: chosen.tolist() for key, chosen in picks.items()}
+    left = list(varying)
+    while left:
+        # As many at once as fit into a number: finding equal ones takes longest.
+        numbers, together, size = combined.indices.to_numpy().astype(np.int64), [], len(combined.dictionary)
+        while left and size * len(left[0].dictionary) <= _MOST:
+            column = left.pop(0)
+            numbers = numbers * len(column.dictionary) + column.indices.to_numpy()
+            size *= len(column.dictionary)
+            together.append(column)
+        combined = pa.array(numbers).dictionary_encode()
+        earlier, before, picks = picks, combined.dictionary.to_numpy(), {}
+        for column in reversed(together):
+            before, picks[id(column)] = np.divmod(before, len(column.dictionary))
+        picks |= {key: chosen[before] for key, chosen in earlier.items()}
+    return combined, picks
 
 
 def python_values(array: pa.Array) -> list[Any]:

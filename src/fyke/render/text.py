@@ -37,7 +37,10 @@ class EventText:
     def __init__(self, style: Style, *, series: bool = False) -> None:
         self._style = style
         self._series = series
-        self._parts = [(part, TextCache(_with_lead(part, style))) for part in _parts()]
+        self._parts = [
+            (part, {name.partition(".")[0] for name in part.columns}, TextCache(*_with_lead(part, style)))
+            for part in _parts()
+        ]
         self._arguments = ArgumentText()
         self._stack = StackText(style)
         self._legs = Legs(style, series=series) if style.link_layer else None
@@ -69,12 +72,15 @@ class EventText:
         pieces = [time_texts(rows.column("timestamp_ns"), self._style)]
         netns = None
         stack_done = False
-        for part, cache in self._parts:
+        # Most sections of most collections are empty.
+        there = {name for name in rows.schema.names if rows.column(name).null_count < len(rows)}
+        for part, sections, cache in self._parts:
             if part.place >= Place.STACK and not stack_done:
                 stack_done = True
                 pieces.append(self._arguments.texts(_column(rows, "arguments.values")))
                 pieces.append(self._stack.texts(_column(rows, "kernel.stack")))
-            texts = cache.texts([_column(rows, name) for name in part.columns])
+            wanted = not there.isdisjoint(sections)
+            texts = cache.texts([_column(rows, name) for name in part.columns]) if wanted else None
             if part.place == Place.NETNS:
                 netns = texts
             elif part.place == Place.DEV and texts is not None:
@@ -137,15 +143,19 @@ class EventText:
         return pa.array(notes, pa.string())
 
 
-def _with_lead(part: Part, style: Style) -> Callable[..., str | None]:
-    """Return the part's function of values alone, with what stands before the text."""
+def _with_lead(part: Part, style: Style) -> tuple[Callable[..., str | None], Callable[..., pa.Array] | None]:
+    """Return the part's functions of values alone, with what stands before the text."""
     lead = {Place.DEV: ""}.get(part.place, style.separator if part.place > Place.STACK else " ")
 
     def text(*values: object) -> str | None:
         made = part.text(style, *values)
         return None if made is None else lead + made
 
-    return text
+    def many(*arrays: pa.Array) -> pa.Array:
+        assert part.many is not None
+        return pc.binary_join_element_wise(lead, part.many(style, *arrays), "")
+
+    return text, None if part.many is None else many
 
 
 def _column(rows: pa.RecordBatch, name: str) -> pa.Array:

@@ -32,9 +32,17 @@ def tables(draw: st.DrawFn) -> list[pa.Array]:
     return [pa.array(draw(st.lists(_COLUMNS[k], min_size=rows, max_size=rows)), k) for k in kinds]
 
 
-@given(tables(), st.integers(0, 5))
-def test_as_one_by_one(columns: list[pa.Array], start: int) -> None:
-    cache = TextCache(_show)
+def _even(*columns: pa.Array) -> pa.Array:
+    """Return the texts of rows at even places."""
+    rows = zip(*(column.to_pylist() for column in columns), strict=True)
+    return pa.array([None if n % 2 else _show(*row) for n, row in enumerate(rows)], pa.string())
+
+
+@given(tables(), st.integers(0, 5), st.booleans(), st.booleans())
+def test_as_one_by_one(columns: list[pa.Array], start: int, by_number: bool, many: bool) -> None:
+    cache = TextCache(_show, _even if many else None)
+    if by_number:
+        columns = [c.dictionary_encode() if pa.types.is_string(c.type) else c for c in columns]
     expected = [_show(*row) for row in zip(*(c.to_pylist() for c in columns), strict=True)]
     made = cache.texts(columns)
     assert (made.to_pylist() if made is not None else [None] * len(expected)) == expected

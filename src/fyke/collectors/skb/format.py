@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fyke import packets
 from fyke.collectors.formatting import Part, Place, Style
 from fyke.packets.assigned import ethertype
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def packet_text(style: Style, data: bytes | None, length: int | None) -> str | None:
@@ -15,6 +20,13 @@ def packet_text(style: Style, data: bytes | None, length: int | None) -> str | N
     if not data:
         return None
     return packets.text(data, length or len(data), link_layer=style.link_layer)
+
+
+def packet_texts(style: Style, data: pa.Array, length: pa.Array) -> pa.Array:
+    """Return the same of many packets, null for those that are not plain."""
+    from fyke.packets.columns import texts
+
+    return texts(data, length, link_layer=style.link_layer)
 
 
 def _vlan(style: Style, proto: int | None, pcp: int | None, dei: int | None, vid: int | None) -> str | None:
@@ -102,7 +114,7 @@ def _columns(section: str, names: str) -> tuple[str, ...]:
 
 
 PARTS = (
-    Part(Place.PACKET, ("packet.data", "packet.len"), packet_text),
+    Part(Place.PACKET, ("packet.data", "packet.len"), packet_text, packet_texts),
     Part(
         Place.SKB,
         (
