@@ -61,6 +61,17 @@ def plain(array: pa.Array) -> pa.Array:
     return array.dictionary.take(array.indices)
 
 
+def encoded(array: pa.Array) -> pa.DictionaryArray:
+    """Return a column, by number or not, by number: int32, and null is one of the values."""
+    if not types.is_dictionary(array.type):
+        return array.dictionary_encode("encode")
+    numbers, meaning = array.indices.cast(pa.int32()), array.dictionary
+    if numbers.null_count:
+        numbers = pc.fill_null(numbers, len(meaning))
+        meaning = pa.concat_arrays([meaning, pa.nulls(1, meaning.type)])
+    return pa.DictionaryArray.from_arrays(numbers, meaning, safe=False)
+
+
 def by_name(schema: pa.Schema, values: Iterable[Any]) -> dict[str, Any]:
     """Return what belongs to each dictionary column by its name; to members, in a mapping by their section's.
 

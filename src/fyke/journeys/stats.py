@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fyke.events.coded import encoded
 from fyke.events.facts import Facts
 from fyke.events.ovs import STEPS
 from fyke.events.store import count_events
@@ -83,7 +84,7 @@ class Stats:
         columns |= {"journey"} if rows.is_sorted else set()
         stitches = Stitches() if "tracking" in self.parts and _stitched_later(rows) else None
         columns |= {"timestamp_ns", "cpu"} if stitches else set()
-        for _, batch in rows.numbered(columns):
+        for _, batch in rows.numbered(columns, by_number=True):
             self._begin(rows)
             if stitches:
                 stitches.tracking(batch)
@@ -168,7 +169,7 @@ def _pairs(
     section: pa.Array, first: str, second: str
 ) -> tuple[npt.NDArray[np.int64], list[tuple[str | None, str | None, int]]]:
     """Count pairs of values of two text columns; return which pair each row has, and the counts of pairs."""
-    one, two = (pc.struct_field(section, name).dictionary_encode("encode") for name in (first, second))
+    one, two = (encoded(pc.struct_field(section, name)) for name in (first, second))
     width = len(two.dictionary)
     codes = _values(one.indices, np.int32).astype(np.int64) * width + _values(two.indices, np.int32)
     if len(one.dictionary) * width <= len(codes):

@@ -174,13 +174,18 @@ class Rows(Recorded):
         if self._copy is not None:
             self._copy.close()
 
-    def numbered(self, columns: Collection[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    def numbered(
+        self, columns: Collection[str], *, by_number: bool = False
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield batches as they are in the files, and the number of the first row of each.
 
-        columns: others may be null. `source` is of this reading while it goes on. Damage ends it quietly.
+        columns: others may be null. by_number: strings may be so. `source` is of this reading while it goes
+        on. Damage ends it quietly.
         """
         row, before, source = 0, self.source, self._open(columns)
         self.source = source
+        if by_number and self._choose is None:
+            source.keep_codes()
         with source:
             try:
                 for batch in source.batches() if self._choose is None else self._choose(source):

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fyke.events.coded import encoded
+
 # Texts remembered between batches, per part of the event text: some traffic's packets, not all its history.
 CACHE_ENTRIES = 32_768
 _MOST = np.iinfo(np.int64).max
@@ -66,21 +68,21 @@ class _Distinct:
     """The distinct rows of equally long columns. indices: the place of each row among them."""
 
     def __init__(self, columns: Sequence[pa.Array]) -> None:
-        self._encoded = [_encoded(column) for column in columns]
+        self._columns = [_coded(column) for column in columns]
         self._picks: dict[int, np.ndarray[Any, Any]] = {}
-        if len(self._encoded) == 1:
-            (only,) = self._encoded
+        if len(self._columns) == 1:
+            (only,) = self._columns
             self.indices, self._count = only.indices, len(only.dictionary)
             self._picks[id(only)] = np.arange(self._count)
         else:
-            varying = [e for e in self._encoded if len(e.dictionary) > 1]
+            varying = [e for e in self._columns if len(e.dictionary) > 1]
             codes, self._picks = _codes(varying, len(columns[0]))
             self.indices, self._count = codes.indices, len(codes.dictionary)
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return them as tuples of Python values."""
         lists = []
-        for e in self._encoded:
+        for e in self._columns:
             values, picks = _values(e), self._picks.get(id(e))
             lists.append(values * self._count if picks is None else [values[i] for i in picks.tolist()])
         return list(zip(*lists, strict=True))
@@ -88,7 +90,7 @@ class _Distinct:
     def arrays(self) -> list[pa.Array]:
         """Return a column for each."""
         alike = np.zeros(self._count, np.int64)
-        return [e.dictionary.take(pa.array(self._picks.get(id(e), alike))) for e in self._encoded]
+        return [e.dictionary.take(pa.array(self._picks.get(id(e), alike))) for e in self._columns]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,29 +101,20 @@ class _Lists:
     dictionary: list[tuple[Any, ...] | None]
 
 
-def _encoded(column: pa.Array) -> Any:
+def _coded(column: pa.Array) -> Any:
     if column.null_count == len(column):
         none = pa.array(np.zeros(len(column), np.int8))
         return pa.DictionaryArray.from_arrays(none, pa.nulls(1, column.type), safe=False)
-    if pa.types.is_dictionary(column.type):
-        return _with_null(column) if column.null_count else column
     if not pa.types.is_list(column.type):
-        return column.dictionary_encode("encode")
+        return encoded(column)
     numbers: dict[tuple[Any, ...] | None, int] = {}
     values = (None if value is None else tuple(value) for value in column.to_pylist())
     codes = [numbers.setdefault(value, len(numbers)) for value in values]
     return _Lists(pa.array(codes, pa.int32()), list(numbers))
 
 
-def _with_null(column: pa.DictionaryArray) -> pa.DictionaryArray:
-    """Make null one of the values of a column of strings by number."""
-    meaning = pa.concat_arrays([column.dictionary, pa.nulls(1, column.dictionary.type)])
-    indices = pc.fill_null(column.indices.cast(pa.int32()), len(column.dictionary))
-    return pa.DictionaryArray.from_arrays(indices, meaning, safe=False)
-
-
-def _values(encoded: Any) -> list[Any]:
-    return encoded.dictionary if isinstance(encoded, _Lists) else python_values(encoded.dictionary)
+def _values(column: Any) -> list[Any]:
+    return column.dictionary if isinstance(column, _Lists) else python_values(column.dictionary)
 
 
 def _codes(varying: Sequence[pa.Array], rows: int) -> tuple[pa.Array, dict[int, np.ndarray[Any, Any]]]:
