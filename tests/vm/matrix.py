@@ -148,10 +148,8 @@ def _run(kernel: Kernel, copies: dict[Path, Path], expression: str, *, update: b
     path = "" if native else f"export PYTHONPATH=src:{SITE}; "
     script = f"{path}exec {shlex.join(command)}"
     run = guest.run(installed, script, results, copies=copies, minutes=kernel.minutes, root=root)
-    if run.why == guest.NOT_UP:
-        # The emulator now and then lets one CPU run into a breakpoint while another one patches the kernel's
-        # code. Nothing of ours has run by then.
-        _say(kernel, f"{run.why}, and is booted once more")
+    if run.why and _is_emulators(run, results):
+        _say(kernel, f"{run.why}, of the emulator's own, and is booted once more")
         run = guest.run(installed, script, results, copies=copies, minutes=kernel.minutes, root=root)
     outcome = _judge(kernel, run, results / "junit.xml", whole=not expression, update=update)
     report = outcome.report
@@ -161,6 +159,12 @@ def _run(kernel: Kernel, copies: dict[Path, Path], expression: str, *, update: b
         f" in {run.seconds:.0f} s ({run.boot_seconds:.0f} s to boot)",
     )
     return outcome
+
+
+def _is_emulators(run: guest.Run, results: Path) -> bool:
+    """Say whether a guest went down before anything of ours ran, or of a fault that no kernel has."""
+    console = (results / "console.log").read_text(errors="replace")
+    return run.why == guest.NOT_UP or guest.ran_into_old_breakpoint(console)
 
 
 def _is_end(kernel: Kernel) -> bool:
