@@ -150,8 +150,13 @@ class Numbers:
         return pa.Array.from_buffers(kind, len(array), [validity], children=members)
 
     def _numbers(self, array: pa.Array, number: int) -> pa.Array:
-        coded = array if is_coded(array.type) else array.dictionary_encode()
         known = self._known.get(number, _NONE)
+        if array.type == CODED and _goes_on(known, array.dictionary):
+            # As from another file of ours: the numbers stay what they are.
+            if len(array.dictionary) > len(known):
+                self._known[number] = self._new[number] = array.dictionary
+            return array.indices
+        coded = array if is_coded(array.type) else array.dictionary_encode()
         places = pc.index_in(coded.dictionary, value_set=known)
         if places.null_count:
             new = coded.dictionary.filter(places.is_null())
@@ -163,6 +168,13 @@ class Numbers:
             self._known[number] = self._new[number] = known
             places = pc.index_in(coded.dictionary, value_set=known)
         return places.cast(NUMBER).take(coded.indices)
+
+
+def _goes_on(known: pa.Array, values: pa.Array) -> bool:
+    """Say whether one of these begins with the other, and both are fit for a file."""
+    both = min(len(known), len(values))
+    fit = len(values) <= MOST and not values.null_count
+    return fit and bool(known.slice(0, both).equals(values.slice(0, both)))
 
 
 def _mapped(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:

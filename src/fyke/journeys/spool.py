@@ -56,7 +56,7 @@ class Spool:
         owner = np.searchsorted(starts, rows, side="right") - 1
         pieces, counts, shift = [], [], np.zeros(len(starts), np.int64)
         fetched = 0
-        for number in np.unique(owner).tolist():
+        for number in np.flatnonzero(np.bincount(owner)).tolist():
             wanted = rows[owner == number]
             low, high = int(wanted.min()), int(wanted.max()) + 1
             pieces.append(self._batch(number).slice(low - starts[number], high - low))
