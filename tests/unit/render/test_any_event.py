@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from render_samples import batch
 
 from fyke.collectors.formatting import Style
+from fyke.events.arrow_part import ArrowPart
 from fyke.events.column import Column
+from fyke.events.message import Encoder
 from fyke.events.schema import arrow_schema, sections
 from fyke.journeys.sort import sort
 from fyke.render.text import EventText
@@ -44,6 +48,17 @@ _rows = st.fixed_dictionaries(
 )
 
 
+def _by_number(table: pa.RecordBatch) -> list[pa.RecordBatch]:
+    """Return it as it is read from a file, with strings as numbers."""
+    encoder = Encoder(arrow_schema(), None)
+    with tempfile.TemporaryFile() as file:
+        file.write(encoder.header() + encoder.frame(table))
+        file.seek(0)
+        part = ArrowPart("a file", file)
+        part.keep_codes()
+        return list(part.batches())
+
+
 @pytest.mark.parametrize("multi_line", [True, False])
 @pytest.mark.parametrize("series", [True, False])
 @settings(max_examples=25, deadline=None)
@@ -56,6 +71,10 @@ def test_any_event_has_harmless_text(
     pieces = [bytes(p) for p in made.batch(table)] + [made.end()]
     shown = b"".join(pieces).decode()
     assert all(c.isprintable() or c == "\n" for c in shown)
+    again = EventText(Style(multi_line, True, offset), series=series)
+    assert b"".join([*(bytes(p) for b in _by_number(table) for p in again.batch(b)), again.end()]) == (
+        shown.encode()
+    )
     closed = sum(row["closing"] is not None for row in rows)
     if not series:
         assert shown.count("\n\n" if multi_line else "\n") >= len(rows) - closed
