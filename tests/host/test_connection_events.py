@@ -287,6 +287,7 @@ def test_labels_and_an_address_that_is_gone() -> None:
 
 
 @pytest.mark.needs("kprobe")
+@pytest.mark.ends_only
 def test_filters_choose_the_connections_of_their_packets() -> None:
     def traffic() -> None:
         for port in range(7001, 7005):

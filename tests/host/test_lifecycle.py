@@ -43,6 +43,7 @@ def send(pair: TwoNs, count: int = 20) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.host_only)])
+@pytest.mark.ends_only
 def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "out.arrow"
     before = bpf_objects()

@@ -167,6 +167,7 @@ def test_verdicts_are_those_of_nft() -> None:
 
 @pytest.mark.needs("kprobe")
 @pytest.mark.needs("nft_types")
+@pytest.mark.ends_only
 def test_thousands_of_verdicts() -> None:
     """In batches that nft, which hears of verdicts over a socket, can follow."""
     with ruled(FEW) as net, nft_trace(net.router) as monitor:

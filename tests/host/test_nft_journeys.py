@@ -74,6 +74,7 @@ def test_one_journey_through_all_chains_and_nat(tmp_path: Path) -> None:
         assert set(sources[last + 1 :]) == {router}, sources
 
 
+@pytest.mark.ends_only
 def test_a_drop_ends_the_journey_with_the_rule(tmp_path: Path) -> None:
     with routed() as net, nft(net.router, RULES):
         out, _ = recorded(net, tmp_path, f"udp and src {net.a.v4}")
@@ -84,6 +85,7 @@ def test_a_drop_ends_the_journey_with_the_rule(tmp_path: Path) -> None:
     assert ' drop rule: udp dport 9 counter drop comment "nobody listens there"' in text
 
 
+@pytest.mark.ends_only
 def test_the_page_of_netfilter(tmp_path: Path) -> None:
     blocks = commands([PAGE], "sh kprobes")
     assert len(blocks) == 2
