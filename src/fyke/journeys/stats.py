@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fyke.events.coded import encoded
+from fyke.events.coded import encoded, plain
 from fyke.events.facts import Facts
 from fyke.events.ovs import STEPS
 from fyke.events.store import count_events
@@ -24,13 +24,14 @@ from fyke.journeys.views_rows import Rows
 if TYPE_CHECKING:
     from fyke.journeys.views import Views
 
+_PROBE = ("kernel", "userspace")  # one of these says which
 # Parts that count rows, and the columns each looks at; then those that are queries.
 COUNTED = {
-    "summary": ("kernel",),
+    "summary": _PROBE,
     "loss": ("cpu", "kernel"),
     "tracking": ("skb_tracking", *STEPS),
     "drops": ("skb_drop",),
-    "rate": ("kernel",),
+    "rate": _PROBE,
 }
 QUERIED = ("flows", "paths", "hops")
 PARTS = (*COUNTED, *QUERIED)
@@ -123,7 +124,10 @@ class Stats:
 
     def _probes(self, batch: pa.RecordBatch, file: FileStats) -> npt.NDArray[np.int64]:
         """Count the batch's probes; return the number of each event's. Events without have that of `?`."""
-        which, pairs = _pairs(batch.column("kernel"), "probe_type", "symbol")
+        sections = [batch.column(name) for name in _PROBE]
+        there = [section for section in sections if section.null_count < len(batch)] or sections[:1]
+        names = ([pc.struct_field(section, name) for section in there] for name in ("probe_type", "symbol"))
+        which, pairs = _pairs(*(found[0] if len(found) == 1 else _either(found) for found in names))
         numbers = np.zeros(len(pairs), np.int64)
         for place, (kind, symbol, count) in enumerate(pairs):
             name = "?" if kind is None and symbol is None else f"{kind or '?'}/{symbol or '?'}"
@@ -144,7 +148,9 @@ class Stats:
     def _drops(self, section: pa.Array) -> None:
         if section.null_count == len(section):
             return
-        for owner, reason, count in _pairs(section.drop_null(), "subsys", "drop_reason")[1]:
+        dropped = section.drop_null()
+        names = (pc.struct_field(dropped, name) for name in ("subsys", "drop_reason"))
+        for owner, reason, count in _pairs(*names)[1]:
             self.drops[f"{owner}/{reason or '?'}" if owner else reason or "?"] += count
 
     def _notes(self, notes: pa.RecordBatch) -> None:
@@ -165,11 +171,17 @@ def _stitched_later(rows: Rows) -> bool:
     return not rows.is_sorted and is_unstitched(rows.source)
 
 
+def _either(columns: list[pa.Array]) -> pa.Array:
+    """Return the first value of each row of text columns."""
+    whole = [plain(c) if pa.types.is_dictionary(c.type) else c for c in columns]
+    return pc.coalesce(*whole)
+
+
 def _pairs(
-    section: pa.Array, first: str, second: str
+    first: pa.Array, second: pa.Array
 ) -> tuple[npt.NDArray[np.int64], list[tuple[str | None, str | None, int]]]:
     """Count pairs of values of two text columns; return which pair each row has, and the counts of pairs."""
-    one, two = (encoded(pc.struct_field(section, name)) for name in (first, second))
+    one, two = encoded(first), encoded(second)
     width = len(two.dictionary)
     codes = _values(one.indices, np.int32).astype(np.int64) * width + _values(two.indices, np.int32)
     if len(one.dictionary) * width <= len(codes):

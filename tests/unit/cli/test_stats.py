@@ -188,6 +188,20 @@ def test_thousands_of_probes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     assert len(stats("--parts", "rate", str(path), capfd=capfd).splitlines()) == 12
 
 
+def test_probes_in_user_programs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """They count by their own name, in a batch with others, in one without, and where nobody says which."""
+    user = {"kernel": None, "userspace": {"symbol": "dpif_recv:recv_upcall", "probe_type": "usdt"}}
+    mixed = [{**row, **(user if n % 3 else {})} for n, row in enumerate(rows(1, 9))]
+    alone = [{**row, **user} for row in rows(100, 4)]
+    nobodys = [{**row, "kernel": None} for row in rows(200, 2)]
+    path = write(tmp_path / "a.arrow", mixed, alone, nobodys)
+    told = as_object("--parts", "summary,rate", str(path), capfd=capfd)
+    (kernels,) = {f"{r['kernel']['probe_type']}/{r['kernel']['symbol']}" for r in rows(1, 9)}
+    expected = {"usdt/dpif_recv:recv_upcall": 10, kernels: 3, "?": 2}
+    assert told["files"][0]["probes"] == expected
+    assert {name: sum(columns) for name, columns in told["rate"]["probes"].items()} == expected
+
+
 def test_sparklines() -> None:
     import numpy as np
 
