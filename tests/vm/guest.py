@@ -16,14 +16,10 @@ import initramfs
 from kernels import Installed
 from machine import MACHINES, Share
 
-__all__ = ["NOT_UP", "Run", "ran_into_old_breakpoint", "run"]
+__all__ = ["NOT_UP", "Run", "run"]
 
 NOT_UP = "didn't come up"
 """Why a run is over whose kernel went down before the first line of the script."""
-
-_BREAKPOINT = re.compile(r"Oops: int3: .*?\bCode:[0-9a-f ]* ([0-9a-f]{2}) <[0-9a-f]{2}>", re.DOTALL)
-"""A breakpoint that nobody minds: the byte before the place in angle brackets was it."""
-_INT3 = "cc"
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _BOOT_SECONDS = 240
@@ -101,17 +97,6 @@ def run(
     console.join()
     boot = (console.ready_at or time.monotonic()) - started
     return Run(console.exit_code, why, boot, time.monotonic() - started, list(console.last))
-
-
-def ran_into_old_breakpoint(console: str) -> bool:
-    """Say whether a kernel died of a breakpoint that isn't there any more.
-
-    A kernel that patches its code puts breakpoints there for a moment, and other CPUs wait in them. The
-    emulator now and then has a CPU run into one when the patch is done and nobody minds it. A breakpoint of a
-    probe that was forgotten would still be there.
-    """
-    found = _BREAKPOINT.search(console)
-    return found is not None and found[1] != _INT3
 
 
 class _Console(threading.Thread):

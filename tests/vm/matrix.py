@@ -24,7 +24,15 @@ from typing import IO
 import guest
 import openvswitch
 from kernels import FetchError, Kernel, fetch, matrix
-from results import Report, read_expected, read_report, skip_surprises, skipped_everywhere, write_expected
+from results import (
+    Report,
+    ran_into_old_breakpoint,
+    read_expected,
+    read_report,
+    skip_surprises,
+    skipped_everywhere,
+    write_expected,
+)
 from userland import SITE, userland
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -164,7 +172,7 @@ def _run(kernel: Kernel, copies: dict[Path, Path], expression: str, *, update: b
 def _is_emulators(run: guest.Run, results: Path) -> bool:
     """Say whether a guest went down before anything of ours ran, or of a fault that no kernel has."""
     console = (results / "console.log").read_text(errors="replace")
-    return run.why == guest.NOT_UP or guest.ran_into_old_breakpoint(console)
+    return run.why == guest.NOT_UP or ran_into_old_breakpoint(console)
 
 
 def _is_end(kernel: Kernel) -> bool:

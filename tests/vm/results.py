@@ -1,4 +1,4 @@
-"""What a run of the live tests reports, and what must be true of its skips.
+"""What a run of the live tests reports, what must be true of its skips, and what a kernel died of.
 
 A skip is a test that nobody runs unless somebody knows of it. So the skips of each kernel are written down in
 expected_skips/KERNEL.txt, and a test that is skipped on every kernel and on this machine's own is a failure.
@@ -6,12 +6,25 @@ expected_skips/KERNEL.txt, and a test that is skipped on every kernel and on thi
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Report", "read_expected", "read_report", "skip_surprises", "skipped_everywhere", "write_expected"]
+__all__ = [
+    "Report",
+    "ran_into_old_breakpoint",
+    "read_expected",
+    "read_report",
+    "skip_surprises",
+    "skipped_everywhere",
+    "write_expected",
+]
+
+_BREAKPOINT = re.compile(r"Oops: int3: .*?\bCode:[0-9a-f ]* ([0-9a-f]{2}) <[0-9a-f]{2}>", re.DOTALL)
+"""A breakpoint that nobody minds: the byte before the place in angle brackets was it."""
+_INT3 = "cc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +97,14 @@ def skipped_everywhere(reports: Iterable[Report]) -> list[str]:
         skipped |= set(report.skipped)
         ran |= report.passed | report.failed
     return sorted(skipped - ran)
+
+
+def ran_into_old_breakpoint(console: str) -> bool:
+    """Say whether a kernel died of a breakpoint that isn't there any more.
+
+    A kernel that patches its code puts breakpoints there for a moment, and other CPUs wait in them. The
+    emulator now and then has a CPU run into one when the patch is done and nobody minds it. A breakpoint of a
+    probe that was forgotten would still be there.
+    """
+    found = _BREAKPOINT.search(console)
+    return found is not None and found[1] != _INT3

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from results import Report, read_expected, read_report, skip_surprises, skipped_everywhere, write_expected
+import pytest
+from results import (
+    Report,
+    ran_into_old_breakpoint,
+    read_expected,
+    read_report,
+    skip_surprises,
+    skipped_everywhere,
+    write_expected,
+)
 
 JUNIT = """<?xml version="1.0"?>
 <testsuites><testsuite name="pytest">
@@ -15,6 +24,14 @@ JUNIT = """<?xml version="1.0"?>
 <testcase classname="tests.host.test_a" name="test_torn"/>
 <testcase classname="tests.host.test_a" name="test_torn"><error message="at teardown">E</error></testcase>
 </testsuite></testsuites>
+"""
+
+
+OOPS = """\
+tests/host/test_connections.py::test_tuples [  418.235688] Oops: int3: 0000 [#1] SMP NOPTI
+[  418.249655] RIP: 0010:__netif_receive_skb_core.constprop.0+0x37/0xdf0
+[  418.249700] Code: d5 41 54 00 00 4c 8b 27 4c 89 64 24 28 {byte} <a1> 03 00 00 e9 59 03 00 00 49
+[  418.260173] Kernel panic - not syncing: Fatal exception in interrupt
 """
 
 
@@ -52,3 +69,14 @@ def test_a_test_that_nobody_runs_is_found() -> None:
     one, other = report(passed="a", skipped="b c"), report(passed="b", skipped="a c")
     assert skipped_everywhere([one, other]) == ["c"]
     assert skipped_everywhere([one, other, report(passed="c")]) == []
+
+
+@pytest.mark.parametrize(("byte", "expected"), [("e9", True), ("0f", True), ("cc", False)])
+def test_breakpoints_that_are_gone(byte: str, expected: bool) -> None:
+    """What is patched is a jump or a nop by then; a breakpoint that is still there is a probe's."""
+    assert ran_into_old_breakpoint(OOPS.format(byte=byte)) is expected
+
+
+def test_other_ends() -> None:
+    assert not ran_into_old_breakpoint(OOPS.format(byte="e9").replace("int3", "general protection fault"))
+    assert not ran_into_old_breakpoint("")
