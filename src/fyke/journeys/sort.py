@@ -29,6 +29,7 @@ from fyke.events.recognise import ARROW
 from fyke.events.schema import JOURNEY, section_type
 from fyke.journeys import order
 from fyke.journeys.flows import TOLD, Flows
+from fyke.journeys.heap import given_back
 from fyke.journeys.order import ROW_BYTES
 from fyke.journeys.spool import Rereading, Spool, spool_folder
 from fyke.journeys.stitch import Stitches, is_unstitched
@@ -118,7 +119,7 @@ def places(events: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.R
         held.append(batch)
         rows += len(batch)
         if rows * ROW_BYTES > MEMORY_LIMIT:
-            yield from _by_query(itertools.chain(_emptied(held), events), schema)
+            yield from given_back(_by_query(given_back(itertools.chain(_emptied(held), events)), schema))
             return
     for part in order.placed(pa.Table.from_batches(list(_emptied(held)), schema)):
         for start in range(0, len(part), CHUNK_ROWS):

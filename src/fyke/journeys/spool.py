@@ -16,7 +16,7 @@ from fyke.events.nulls import nulls
 from fyke.journeys.take import taken
 
 # Held in memory up to this size; beyond it, compressing to a file costs less than new memory does.
-MEMORY_BYTES = 64 << 20
+MEMORY_BYTES = 48 << 20
 
 
 def spool_folder() -> str:
