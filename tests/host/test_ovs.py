@@ -79,7 +79,8 @@ def test_lookups_upcalls_and_outputs(switch: Switch) -> None:
 
     def traffic() -> None:
         seen["before"] = counters(ovs)
-        assert ping(switch.a, switch.b.v4, count=4) == 4
+        # What comes after the first answer hits flows.
+        assert [ping(switch.a, switch.b.v4, count=count) for count in (1, 3)] == [1, 3]
         udp_send(switch.a, switch.b.v4, b"x" * 100, port=9)
         seen["after"] = counters(ovs)
 
