@@ -52,7 +52,8 @@ def switch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
         names = enumerate(stack.enter_context(namespaces("a", "b")), 1)
         hosts = [Host(ns, "eth0", f"02:00:00:00:01:{n:02}", f"192.0.2.{n}", "") for n, ns in names]
         ovs = stack.enter_context(Vswitchd(built, tmp_path_factory.mktemp("ovs")))
-        ovs.vsctl("add-br", "br0")
+        # Flows that nothing hits for ten seconds would be gone, and busy machines are slower than that.
+        ovs.vsctl("add-br", "br0", "--", "set", "Open_vSwitch", ".", "other_config:max-idle=600000")
         for dev, host in zip(("to-a", "to-b"), hosts, strict=True):
             host.ns.sysctl({"ipv6.conf.all.disable_ipv6": 1, "ipv6.conf.default.disable_ipv6": 1})
             stack.enter_context(cable(dev, host.ns))
@@ -189,8 +190,7 @@ def more_flows(ovs: Vswitchd, than: int) -> bool:
 def test_rules_with_nat_vlan_meter_and_drop(switch: Switch) -> None:
     """Over a second bridge: what it sets, tracks, recirculates and drops."""
     ovs = switch.ovs
-    # Flows that nothing hits for ten seconds are gone, and busy machines are slower than that.
-    ovs.vsctl("add-br", "br1", "--", "set", "Open_vSwitch", ".", "other_config:max-idle=600000")
+    ovs.vsctl("add-br", "br1")
     for bridge, port, peer in (("br0", "p0", "p1"), ("br1", "p1", "p0")):
         options = [f"options:peer={peer}", "type=patch"]
         ovs.vsctl("add-port", bridge, port, "--", "set", "interface", port, *options)
