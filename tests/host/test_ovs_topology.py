@@ -158,6 +158,7 @@ def seen(switch: Switched) -> Seen:
             break
         # The kernel runs no probe while it runs another on the same CPU, which a busy machine meets now and
         # then. It was told; but here all events are needed.
+        wake_handlers(switch)
     wake_handlers(switch)
     noted["all"] = counters(ovs) + coverage(ovs, *COUNTED)
     traces = {way: ovs.appctl("ofproto/trace", *words) for way, words in TRACED.items()}
