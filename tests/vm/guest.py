@@ -45,6 +45,7 @@ def run(
     copies: dict[Path, Path],
     minutes: float,
     root: Path = Path("/"),
+    in_turn: bool = False,
 ) -> Run:
     """Boot and run a shell script as root, in the checkout.
 
@@ -52,6 +53,7 @@ def run(
     results: a folder that the guest may write to, as /run/results; console.log and dmesg are left there.
     minutes: the guest is ended when it takes longer.
     root: the guest's root; this machine's own, unless the guest is of another architecture.
+    in_turn: its processors run one at a time.
     """
     results.mkdir(parents=True, exist_ok=True)
     foreign = root != Path("/")
@@ -73,7 +75,7 @@ def run(
     ]
     started = time.monotonic()
     process = subprocess.Popen(
-        MACHINES[kernel.architecture].command(kernel.image, results / "initramfs", shares),
+        MACHINES[kernel.architecture].command(kernel.image, results / "initramfs", shares, in_turn=in_turn),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

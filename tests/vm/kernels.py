@@ -28,6 +28,7 @@ class Kernel:
     minutes: int
     architecture: str
     tests: tuple[str, ...]
+    in_turn: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def matrix(architecture: str = "amd64") -> list[Kernel]:
             row["minutes"],
             row.get("architecture", "amd64"),
             tuple(row.get("tests", ["tests/host"])),
+            row.get("in_turn", False),
         )
         for row in rows
     ]

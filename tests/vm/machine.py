@@ -27,10 +27,12 @@ class Machine:
     native: tuple[str, ...]
     append: str
 
-    def command(self, image: Path, initramfs: Path, shares: list[Share]) -> list[str]:
-        """Return the command that boots a kernel."""
+    def command(self, image: Path, initramfs: Path, shares: list[Share], *, in_turn: bool) -> list[str]:
+        """Return the command that boots a kernel. in_turn: emulated processors run one at a time."""
         # KVM is for the asking only: where it is there it need not work, in a machine that is virtual itself.
         processor = self.native if self.native and os.environ.get("FYKE_VM_KVM") else self.emulated
+        if in_turn:
+            processor = tuple("tcg,thread=single" if word == "tcg" else word for word in processor)
         return [
             # However this process ends, the guest doesn't outlive it.
             *("setpriv", "--pdeathsig", "KILL", "--"),

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -155,10 +156,20 @@ def _run(kernel: Kernel, copies: dict[Path, Path], expression: str, *, update: b
     ]
     path = "" if native else f"export PYTHONPATH=src:{SITE}; "
     script = f"{path}exec {shlex.join(command)}"
-    run = guest.run(installed, script, results, copies=copies, minutes=kernel.minutes, root=root)
+    start = partial(
+        guest.run,
+        installed,
+        script,
+        results,
+        copies=copies,
+        minutes=kernel.minutes,
+        root=root,
+        in_turn=kernel.in_turn,
+    )
+    run = start()
     if run.why and _is_emulators(run, results):
         _say(kernel, f"{run.why}, of the emulator's own, and is booted once more")
-        run = guest.run(installed, script, results, copies=copies, minutes=kernel.minutes, root=root)
+        run = start()
     outcome = _judge(kernel, run, results / "junit.xml", whole=not expression, update=update)
     report = outcome.report
     _say(
