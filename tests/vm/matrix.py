@@ -168,7 +168,7 @@ def _run(kernel: Kernel, copies: dict[Path, Path], expression: str, *, update: b
     )
     run = start()
     if run.why and _is_emulators(run, results):
-        _say(kernel, f"{run.why}, of the emulator's own, and is booted once more")
+        _say(kernel, f"{run.why}, and nothing of ours did that: it is booted once more")
         run = start()
     outcome = _judge(kernel, run, results / "junit.xml", whole=not expression, update=update)
     report = outcome.report

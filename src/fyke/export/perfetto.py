@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fyke.collectors.formatting import Style
-from fyke.collectors.skb.format import packet_text
+from fyke.collectors.skb.format import packet_text, packet_texts
 from fyke.events.facts import Facts
 from fyke.events.output import Output
 from fyke.export.convert_file import WholeFile
@@ -44,7 +44,10 @@ class PerfettoWriter(WholeFile):
         self._output = Output(path, lambda _number: _head(facts), trailer=_END)
         self._text = EventText(_LINE)
         self._names = TextCache(lambda symbol: _UNNAMED if symbol is None else json.dumps(symbol))
-        self._packets = TextCache(lambda data, length: _escaped(packet_text(_LINE, data, length)))
+        self._packets = TextCache(
+            lambda data, length: _escaped(packet_text(_LINE, data, length)),
+            lambda data, length: _escaped(packet_texts(_LINE, data, length)),
+        )
         self._cpus: set[int] = set()
         self._begun: int | None = None  # the journey that was named last
         self._last: pa.RecordBatch | None = None  # the event whose slice the next one ends

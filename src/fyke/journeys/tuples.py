@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 
 from fyke.packets import ipv6
 from fyke.packets.assigned import ETH_P_IP, ETH_P_IPV6, IPPROTO_ICMP, IPPROTO_ICMPV6, PROTOCOLS
+from fyke.packets.columns.payload import Bytes
+from fyke.packets.columns.strings import distinct
 from fyke.packets.ports import HEADERS
 from fyke.packets.vlan import TAGS
 
@@ -32,7 +34,6 @@ FLOW = pa.struct(
 
 _ETHERNET, _IPV4, _IPV6, _ICMP = 14, 20, 40, 4  # bytes of the headers; of ICMP what is looked at
 _FRAGMENT = 44
-_PAD = 64  # bytes behind the last packet that may be looked at, and then not used
 
 Numbers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -64,13 +65,9 @@ class _Packets:
     holds all of them. `has` says of which the headers so far were whole."""
 
     def __init__(self, data: pa.Array) -> None:
-        _validity, offsets, values = data.buffers()
-        ends = np.frombuffer(offsets, np.int32)[data.offset : data.offset + len(data) + 1].astype(np.int64)
-        self.flat = np.zeros(int(ends[-1] - ends[0]) + _PAD, np.uint8)
-        if values is not None:
-            self.flat[:-_PAD] = np.frombuffer(values, np.uint8)[ends[0] : ends[-1]]
-        self.at = ends[:-1] - ends[0]
-        self.end = ends[1:] - ends[0]
+        packets = Bytes.of(data)
+        self.flat, self.at = packets.content, packets.starts
+        self.end = packets.starts + packets.lengths
         self.has = np.ones(len(data), np.bool_)
 
     def number(self, rows: npt.NDArray[np.intp], offset: int, size: int) -> Numbers:
@@ -216,9 +213,7 @@ def _texts(
     packets: _Packets, rows: npt.NDArray[np.intp], offset: int, size: int, text: Callable[[bytes], str]
 ) -> pa.Array:
     raw = packets.flat[(packets.at[rows] + offset)[:, None] + np.arange(size)]
-    kind = pa.binary(size)
-    coded = pa.Array.from_buffers(kind, len(rows), [None, pa.py_buffer(raw.tobytes())]).dictionary_encode()
-    return pa.array([text(a) for a in coded.dictionary.to_pylist()], pa.string()).take(coded.indices)
+    return distinct(raw.view(f"V{size}")[:, 0], text)
 
 
 _ipv6_text = lru_cache(1 << 14)(ipv6.address)

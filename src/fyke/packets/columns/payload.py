@@ -11,6 +11,7 @@ import pyarrow as pa
 
 Numbers = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
+_BEHIND = 128  # bytes after the last packet: all headers that are looked at together are less
 ETHERNET = np.dtype([("addresses", "V12"), ("ethertype", ">u2")])
 
 
@@ -28,7 +29,7 @@ class Bytes:
         _, offsets, content = data.buffers()
         ends = np.frombuffer(offsets, np.int32)[data.offset : data.offset + len(data) + 1].astype(np.int64)
         first, last = (int(ends[0]), int(ends[-1])) if len(data) else (0, 0)
-        packed = np.zeros(last - first + 128, np.uint8)
+        packed = np.zeros(last - first + _BEHIND, np.uint8)
         if last > first:
             packed[: last - first] = np.frombuffer(content, np.uint8)[first:last]
         lengths = np.diff(ends)
