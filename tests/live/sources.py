@@ -16,8 +16,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from live.netns import Netns
+from live.waiting import eventually
 
-__all__ = ["BpfObject", "Capture", "Captured", "bpf_objects", "capture", "counters", "links", "queues"]
+__all__ = [
+    "BpfObject",
+    "Capture",
+    "Captured",
+    "bpf_objects",
+    "capture",
+    "counters",
+    "links",
+    "none_but",
+    "queues",
+]
 
 _SECONDS = 60
 """For a program to start or a packet to be seen, at most, in an emulated machine."""
@@ -214,3 +225,12 @@ def bpf_objects() -> frozenset[BpfObject]:
         )
         found |= {BpfObject(kind, row["id"], row.get("name", "")) for row in json.loads(done.stdout or "[]")}
     return frozenset(found)
+
+
+def none_but(before: frozenset[BpfObject]) -> None:
+    """Return once nothing is in the kernel that wasn't there before. AssertionError when something stays.
+
+    The kernel frees programs and maps a moment after the last that holds them is gone: past a grace period,
+    and from a queue of work.
+    """
+    eventually(lambda: not bpf_objects() - before)
