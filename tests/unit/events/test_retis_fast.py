@@ -9,59 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from event_samples import FACTS, batch_of, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from retis_both_ways import read, same, same_of_few, taken, write
 from retis_samples import DATA, EVENT, STARTUP
 
-from fyke.errors import InputError
 from fyke.events.retis.exact import Converter
 from fyke.events.retis.left import left_over
-from fyke.events.retis.read import RetisPart
 from fyke.events.retis.write import RetisWriter
-
-NEVER = 1 << 60  # events of one shape
-FEW = ("kernel", "journey")  # for whoever asks for these columns alone: damage is damage in the others, too
-Result = tuple[pa.Table, str, dict[str, int]]
-
-
-def _read(path: Path, least: int, columns: tuple[str, ...] | None = None) -> Result:
-    batches, problem = [], ""
-    with open(path, "rb") as file:
-        part = RetisPart(str(path), file, columns, least=least)
-        try:
-            for batch in part.batches():
-                batch.validate(full=True)
-                batches.append(batch)
-        except InputError as error:
-            problem = error.message
-    return pa.Table.from_batches(batches, part.schema), problem, dict(part.unknown_sections)
-
-
-def _taken(path: Path) -> tuple[int, int]:
-    """Return how many lines of a file the fast way took, and how many it left."""
-    from fyke.events.retis.lines import blocks
-
-    with open(path, "rb") as file:
-        part = RetisPart(str(path), file, least=1)
-        found = [part._fast.read(block).lines for block in blocks(file, 2)]
-    lines = [bool(line) for lines in found for line in lines]
-    return sum(lines), len(lines) - sum(lines)
-
-
-def _same(path: Path) -> Result:
-    fast, exact = _read(path, 1), _read(path, NEVER)
-    assert fast[1:] == exact[1:]
-    assert fast[0].equals(exact[0])
-    return fast
-
-
-def _same_of_few(path: Path, whole: Result) -> None:
-    few = _read(path, 1, FEW)
-    assert few[1:] == whole[1:]
-    assert few[0].select(["timestamp_ns", *FEW]).equals(whole[0].select(["timestamp_ns", *FEW]))
 
 
 @pytest.fixture(autouse=True)
@@ -79,12 +36,12 @@ SAMPLES = sorted(DATA.glob("*/*.json"))
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_files_of_retis(sample: Path) -> None:
-    whole = _same(sample)
-    _same_of_few(sample, whole)
+    whole = same(sample)
+    same_of_few(sample, whole)
     assert (len(whole[0]) > 3, whole[1]) == (True, "")
     lines = [json.loads(line) for line in sample.read_text().splitlines()[1:]]
     kept = [any(map(left_over, line if isinstance(line, list) else [line])) for line in lines]
-    assert _taken(sample)[1] == sum(kept)  # what has something without a column is read the exact way
+    assert taken(sample)[1] == sum(kept)  # what has something without a column is read the exact way
 
 
 EXTRA = {  # sections that aren't ours, and one that Retis has at another place in old files
@@ -126,6 +83,7 @@ EVENTS = (EVENT, EXTRA, OWN, TRACKED, SHORT, GAP, {**EVENT, "kernel": {"symbol":
 NUMBERS = [
     *(b"%d" % n for n in (0, 9, 255, 256, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 10**8, 99999999)),
     *(b"%d" % n for n in (10**16 - 1, 10**16, 10**19, 2**64 - 1, 2**64, 2 * 10**19, 10**20)),
+    b"000018446744073709551615",
     *(
         b"-1",
         b"-0",
@@ -206,7 +164,7 @@ def _files(draw: st.DrawFn) -> bytes:
 @settings(max_examples=120, deadline=None)
 def test_any_file(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    _same_of_few(path, _same(path))
+    same_of_few(path, same(path))
 
 
 @given(table=st.lists(rows(), min_size=1, max_size=6), copies=st.integers(1, 4), is_sorted=st.booleans())
@@ -216,7 +174,7 @@ def test_files_of_ours(path: Path, table: list[dict[str, Any]], copies: int, is_
     facts = FACTS if not is_sorted else _sorted_facts()
     with RetisWriter(str(path), facts) as writer:
         writer.write(batch)
-    found = _same(path)
+    found = same(path)
     assert found[1] == ""
     assert len(found[0]) == len(batch)
 
@@ -227,26 +185,22 @@ def _sorted_facts() -> Any:
     return dataclasses.replace(FACTS, order="journey")
 
 
-def _write(path: Path, lines: list[bytes]) -> None:
-    path.write_bytes(b"".join(line + b"\n" for line in [json.dumps(STARTUP).encode(), *lines]))
-
-
 @pytest.mark.parametrize("value", [v for v in NUMBERS if v.isdigit() and len(v) < 25])
 def test_every_number_is_read_or_left(path: Path, value: bytes) -> None:
     line = json.dumps(EVENT, separators=(",", ":")).encode()
     places = [m for m in _VALUE.finditer(line) if not m[0].startswith(b'"')]
     for match in places:
         changed = line[: match.start()] + value + line[match.end() :]
-        _write(path, [line, changed, line])
-        _same(path)
+        write(path, [line, changed, line])
+        same(path)
 
 
 @pytest.mark.parametrize("value", [v for v in STRINGS if len(v) < 1000], ids=repr)
 def test_every_string_is_read_or_left(path: Path, value: bytes) -> None:
     line = json.dumps(EVENT, separators=(",", ":")).encode()
     for match in re.finditer(rb'(?<=:")[^"]*', line):
-        _write(path, [line, line[: match.start()] + value + line[match.end() :], line])
-        _same_of_few(path, _same(path))
+        write(path, [line, line[: match.start()] + value + line[match.end() :], line])
+        same_of_few(path, same(path))
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=range(len(EVENTS)))
@@ -259,12 +213,12 @@ def test_no_line_is_taken_that_is_wrong_in_one_byte(path: Path, event: Any, othe
     converter = Converter(sorted=False, fixes=())
     right = [text for text in changed if _is_right(converter, text)]
     wrong = sorted(set(changed) - set(right))
-    _write(path, [line, *wrong])
+    write(path, [line, *wrong])
     assert len(wrong) > 5
     kept = bool(left_over(event))
-    assert _taken(path) == (1 - kept, len(wrong) + kept)
-    _write(path, [line, *right])
-    _same(path)
+    assert taken(path) == (1 - kept, len(wrong) + kept)
+    write(path, [line, *right])
+    same(path)
 
 
 def _is_right(converter: Converter, line: bytes) -> bool:
@@ -285,17 +239,17 @@ def _is_right(converter: Converter, line: bytes) -> bool:
     ],
 )
 def test_keys_that_are_there_twice(path: Path, line: bytes) -> None:
-    _write(path, [line] * 3)
-    table, problem, _ = _same(path)
+    write(path, [line] * 3)
+    table, problem, _ = same(path)
     assert (len(table), problem) == (3, "")
 
 
 def test_one_odd_line_leaves_the_others_fast(path: Path) -> None:
     line = json.dumps(EVENT).encode()
     odd = json.dumps({**EVENT, "dev": {"name": "é\\", "ifindex": 1}}).encode()
-    _write(path, [line] * 20 + [odd] + [line] * 20)
-    assert _taken(path) == (40, 1)
-    table, problem, _ = _same(path)
+    write(path, [line] * 20 + [odd] + [line] * 20)
+    assert taken(path) == (40, 1)
+    table, problem, _ = same(path)
     assert problem == ""
     assert table["dev"][20].as_py()["name"] == "é\\\\"
 
@@ -307,8 +261,8 @@ def test_many_shapes_do_not_make_it_slow(path: Path, monkeypatch: pytest.MonkeyP
     real = fast.learn
     monkeypatch.setattr(fast, "learn", lambda *a: learned.append(1) or real(*a))
     monkeypatch.setattr("fyke.events.retis.lines.BLOCK_BYTES", 1 << 20)
-    _write(path, [json.dumps({**EVENT, f"x{n:05}": n}).encode() for n in range(1000)])
-    _read(path, 1)
+    write(path, [json.dumps({**EVENT, f"x{n:05}": n}).encode() for n in range(1000)])
+    read(path, 1)
     assert len(learned) == fast._LEARN_IN_BLOCK
 
 
@@ -323,7 +277,7 @@ def test_a_line_of_a_hundred_megabytes_is_refused_in_little_memory(
         for _ in range(100):
             file.write(b'"' * (1 << 20))
     tracemalloc.start()
-    table, problem, _ = _read(path, 1)
+    table, problem, _ = read(path, 1)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(table) == 1

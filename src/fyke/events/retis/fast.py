@@ -9,16 +9,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fyke.events.retis import table
 from fyke.events.retis.connections import Known
 from fyke.events.retis.exact import Converter
+from fyke.events.retis.layouts import Layouts
 from fyke.events.retis.lines import Block, Places
 from fyke.events.retis.scan import Flags, Numbers, whole_numbers
 from fyke.events.retis.shapes import Shape, Unfit, learn
-from fyke.events.retis.table import NO_COLUMN, NUMBERS, Table
+from fyke.events.retis.table import NO_COLUMN, NUMBERS
 
 LEAST_EVENTS = 8  # of one shape in a block, to learn it
 _OVS = b'"ovs'
 _LEARN_IN_BLOCK = 64  # a shape takes as long as some 20 events the exact way
+_SAMPLE = 512  # events of a shape whose layouts are looked at
+_FEW = 64  # events are looked at one by one
 _SHAPES = 64  # with the same number of quotes
 _BETWEEN = b'},{"common":'  # events of a series; outside of a string wherever a string's quotes are paired
 
@@ -28,15 +32,12 @@ class Events:
     """The events of a block that may be of a shape.
 
     starts, ends: where they are in the block. lines: the line each is in. positions: where in its series.
-    first_quotes, quotes: place in `block.quotes`, and how many.
     """
 
     starts: Places
     ends: Places
     lines: Places
     positions: Places
-    first_quotes: Places
-    quotes: Places
 
 
 class FastReader:
@@ -49,24 +50,50 @@ class FastReader:
         self._converter = converter
         self._wanted = wanted
         self._least = least
-        self._shapes: dict[int, list[Shape]] = {}
+        self._shapes: dict[int, list[Shape]] = {}  # by how many quotes they have
+        self._layouts = Layouts()
 
     def read(self, block: Block) -> Found:
         """Return the events of a block that are of some shape, in lines all of whose events are."""
         events = _events(block, self._converter.sorted)
-        parts = []
-        for shape, these, begins in self._matches(block, events):
-            parts.append(_Part(shape, these, begins))
+        parts = self._guessed(block, events)
+        rest = _others(events, parts)
+        if not _are_all_quotes(block, events, parts, rest):  # some are in what was taken for strings
+            parts = [part.with_its_quotes(block, events) for part in parts]
+            rest = _others(events, parts)
+        if len(rest):
+            parts += self._searched(block, events, rest)
         return Found(block, events, parts, self._converter.sorted, self._wanted)
 
-    def _matches(self, block: Block, events: Events) -> Iterator[tuple[Shape, Places, Places]]:
+    def _guessed(self, block: Block, events: Events) -> list[Match]:
+        """Return the events that are laid out as others were. They may have more quotes than their shape."""
+        parts = []
+        for shape, these, begins in self._layouts.guess(block, events.starts, events.ends):
+            same = shape.whole.found(block, begins)
+            parts.append(
+                Match(shape, these, begins) if same.all() else Match(shape, these[same], begins[same])
+            )
+        return parts
+
+    def _searched(self, block: Block, events: Events, rest: Places) -> list[Match]:
+        """Return which of the rest are of some shape, and learn how these are laid out."""
+        parts = list(self._matches(block, events, rest[~_is_ovs(block, events, rest)]))
+        budget = self._layouts.budget()
+        for part in sorted(parts, key=lambda part: -len(part.events)):
+            for place in part.layouts(events)[:budget]:
+                start, end = int(events.starts[part.events[place]]), int(events.ends[part.events[place]])
+                self._layouts.learn(part.shape, part.begins[place] - start, block.content[start:end])
+                budget -= 1
+        return parts
+
+    def _matches(self, block: Block, events: Events, which: Places) -> Iterator[Match]:
         budget = _LEARN_IN_BLOCK
-        order = np.argsort(events.quotes, kind="stable")
-        order = order[~_is_ovs(block, events)[order]]
-        if not len(order):
-            return
-        counts, firsts = np.unique(events.quotes[order], return_index=True)
-        for count, rest in zip(counts.tolist(), np.split(order, firsts[1:]), strict=False):
+        quotes, firsts, counts = block.quotes_in(events.starts[which], events.ends[which])
+        first_quotes = np.zeros(len(events.starts), np.int64)
+        first_quotes[which] = firsts
+        order = np.argsort(counts, kind="stable")
+        numbers, begins_of = np.unique(counts[order], return_index=True)
+        for count, rest in zip(numbers.tolist(), np.split(which[order], begins_of[1:]), strict=False):
             known = self._shapes.setdefault(count, [])
             useful: list[tuple[int, Shape]] = []
             queue = list(known)
@@ -85,11 +112,11 @@ class FastReader:
                         rest = rest[1:]
                         continue
                 same, begins = shape.find(
-                    block, events.first_quotes[rest], events.starts[rest], events.ends[rest]
+                    block, quotes, first_quotes[rest], events.starts[rest], events.ends[rest]
                 )
                 useful.append((int(same.sum()), shape))
                 if useful[-1][0]:
-                    yield shape, rest[same], begins
+                    yield Match(shape, rest[same], begins)
                 rest = rest[~same]
             useful.extend((0, shape) for shape in queue)
             useful.sort(key=lambda found: -found[0])
@@ -97,8 +124,8 @@ class FastReader:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
-    """Events of one shape: which (places in Events), and where their literals begin."""
+class Match:
+    """Events of one shape: which (places in Events), and where their literals begin, a row an event."""
 
     shape: Shape
     events: Places
@@ -108,44 +135,45 @@ class _Part:
         """Return where the values begin and end, a row an event and a column a slot."""
         return self.begins[:, slots] + self.shape.lengths[slots], self.begins[:, slots + 1]
 
+    def layouts(self, events: Events) -> list[int]:
+        """Return one event (a place in `events`) of each layout, of the most usual first."""
+        few = self.begins[:_SAMPLE] - events.starts[self.events[:_SAMPLE]][:, None]
+        _, places, counts = np.unique(few, axis=0, return_index=True, return_counts=True)
+        found: list[int] = places[np.argsort(-counts, kind="stable")].tolist()
+        return found
+
+    def with_its_quotes(self, block: Block, events: Events) -> Match:
+        """Return which of the events have as many quotes as the shape has."""
+        _, _, quotes = block.quotes_in(events.starts[self.events], events.ends[self.events])
+        right = quotes == self.shape.quotes
+        return Match(self.shape, self.events[right], self.begins[right])
+
+    def numbers(self, block: Block, good: Flags) -> Numbers:
+        """Return the numbers, a column an event. good: set for events all of whose numbers are."""
+        begins, ends = (np.ascontiguousarray(places.T) for places in self.spans(self.shape.numbers))
+        values, right = whole_numbers(block, begins, ends)
+        right &= values <= NUMBERS.limits[_number_columns(self.shape)][:, None]
+        good[self.events] = right.all(axis=0)
+        return values
+
 
 class Found:
     """What was found in a block. lines: for each of its lines whether all its events were."""
 
     def __init__(
-        self, block: Block, events: Events, parts: list[_Part], is_sorted: bool, wanted: Collection[str]
+        self, block: Block, events: Events, parts: list[Match], is_sorted: bool, wanted: Collection[str]
     ) -> None:
         self._block = block
         self._events = events
         self._parts = parts
         self._sorted = is_sorted
         self._wanted = wanted
-        self._numbers, good = self._read_numbers()
+        good = np.zeros(len(events.starts), np.bool_)
+        self._numbers = [part.numbers(block, good) for part in parts]
         self.lines = np.zeros(len(block.starts), np.bool_)
         self.lines[events.lines] = True
         self.lines[events.lines[~good]] = False
         self._taken: Flags = self.lines[events.lines]
-
-    def _read_numbers(self) -> tuple[tuple[Places, Places, Numbers], Flags]:
-        """Return events, columns and values of all numbers, and which events have right ones."""
-        good = np.zeros(len(self._events.starts), np.bool_)
-        starts, ends, events, columns = [], [], [], []
-        for part in self._parts:
-            good[part.events] = True
-            slots = part.shape.numbers
-            begin, end = part.spans(slots)
-            starts.append(begin.ravel())
-            ends.append(end.ravel())
-            events.append(np.repeat(part.events, len(slots)))
-            columns.append(np.tile(_number_columns(part.shape), len(part.events)))
-        if not starts:
-            empty = np.zeros(0, np.int64)
-            return (empty, empty, empty.astype(np.uint64)), good
-        event, column = np.concatenate(events), np.concatenate(columns)
-        values, right = whole_numbers(self._block, np.concatenate(starts), np.concatenate(ends))
-        right &= values <= NUMBERS.limits[column]
-        good[event[~right]] = False
-        return (event, column, values), good
 
     def refuse(self, rows: Flags) -> None:
         """Take lines with any of these rows for not found."""
@@ -163,21 +191,18 @@ class Found:
         """
         taken = self._taken
         rows = np.cumsum(taken) - 1
-        table = Table(self._block, int(taken.sum()), self._wanted)
-        event, column, values = self._numbers
-        if not taken.all():
-            there = taken[event]
-            event, column, values = rows[event[there]], column[there], values[there]
-        table.set_numbers(column, event, values)
-        for part in self._parts:
+        parts = []
+        for part, numbers in zip(self._parts, self._numbers, strict=True):
             kept = taken[part.events]
             if kept.any():
                 begins, ends = part.spans(part.shape.strings)
-                table.set_shape(part.shape, rows[part.events[kept]], begins[kept], ends[kept])
-        if self._sorted:
-            lines, positions = self._events.lines[taken], self._events.positions[taken]
-            table.set_places(series[lines], positions)
-        return table.batch(schema)
+                if not kept.all():
+                    numbers, begins, ends = numbers[:, kept], begins[kept], ends[kept]
+                parts.append(table.Part(part.shape, rows[part.events[kept]], numbers, begins, ends))
+        lines = self._events.lines[taken]
+        of_lines = series[lines] if self._sorted else None
+        positions = self._events.positions[taken]
+        return table.Table(self._block, parts, self._wanted, of_lines, positions).batch(schema)
 
 
 def _number_columns(shape: Shape) -> npt.NDArray[np.int64]:
@@ -197,13 +222,34 @@ def _events(block: Block, is_sorted: bool) -> Events:
     else:
         lines = np.flatnonzero(plain)
         starts, ends, positions = block.starts[lines], block.ends[lines], np.zeros(len(lines), np.int64)
-    first_quotes = np.searchsorted(block.quotes, starts)
-    quotes = np.searchsorted(block.quotes, ends) - first_quotes
-    return Events(starts, ends, lines, positions, first_quotes, quotes)
+    return Events(starts, ends, lines, positions)
 
 
-def _is_ovs(block: Block, events: Events) -> Flags:
+def _others(events: Events, parts: list[Match]) -> Places:
+    """Return the events that are in no part."""
+    rest = np.ones(len(events.starts), np.bool_)
+    for part in parts:
+        rest[part.events] = False
+    return np.flatnonzero(rest)
+
+
+def _are_all_quotes(block: Block, events: Events, parts: list[Match], rest: Places) -> bool:
+    """Say whether the block has no more quotes than the parts' shapes and what is in no part."""
+    lines = np.ones(len(block.starts), np.bool_)
+    lines[events.lines] = False
+    _, _, others = block.quotes_in(
+        np.concatenate((events.starts[rest], block.starts[lines])),
+        np.concatenate((events.ends[rest], block.ends[lines])),
+    )
+    known = sum(part.shape.quotes * len(part.events) for part in parts)
+    return block.quotes == known + int(others.sum())
+
+
+def _is_ovs(block: Block, events: Events, which: Places) -> Flags:
     """Say which events are of Open vSwitch: no shape can be made of them, and trying to takes its time."""
+    if len(which) < _FEW:
+        spans = zip(events.starts[which].tolist(), events.ends[which].tolist(), strict=True)
+        return np.array([_OVS in block.content[start:end] for start, end in spans], np.bool_)
     there = []
     at = block.content.find(_OVS)
     while at >= 0:
@@ -211,7 +257,7 @@ def _is_ovs(block: Block, events: Events) -> Flags:
         at = block.content.find(_OVS, at + len(_OVS))
     is_ovs = np.zeros(len(events.starts) + 1, np.bool_)
     is_ovs[np.searchsorted(events.starts, np.array(there, np.int64), side="right")] = True
-    return is_ovs[1:]
+    return is_ovs[1:][which]
 
 
 def _in_series(block: Block, plain: Flags) -> tuple[Places, Places, Places, Places]:

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 
+from fyke.events.retis.arrays import indices_of
 from fyke.events.retis.exact import Converter, number_series, to_batch
 from fyke.events.retis.lines import Block, Places
 from fyke.events.retis.rows import Row
@@ -84,5 +85,5 @@ def merged(batch: pa.RecordBatch, lines: Places, rest: Rest) -> pa.RecordBatch:
     if not rest.batches:
         return batch
     places = np.concatenate((lines[: batch.num_rows], rest.row_lines))
-    order = pa.array(np.argsort(places, kind="stable"))
+    order = indices_of(np.argsort(places, kind="stable"))
     return pa.concat_batches([batch, *rest.batches]).take(order)

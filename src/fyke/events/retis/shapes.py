@@ -63,23 +63,25 @@ class Pieces:
         places += self.offsets
         found = block.pieces[places].view(np.dtype("<u8"))
         found &= self.masks
-        return _whole_rows(found == self.words)
+        return whole_rows(found == self.words)
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
     """A kind of event: `literals[0] value literals[1] value ... literals[-1]`.
 
-    quotes: how many quotes it has. anchors: which quote, from 0, is the first of each literal; offsets: bytes
-    from the literal's begin to that quote. The last literal may have none: `anchors` then has one less.
-    whole: all bytes of the literals. some: a few of them. numbers, strings: which values are what.
+    texts, lengths: of the literals. quotes: how many quotes it has. anchors: which quote, from 0, is the
+    first of each literal; offsets: bytes from the literal's begin to that quote. The last literal may have
+    none: `anchors` then has one less. whole: all bytes of the literals. some: a few of them. numbers,
+    strings: which values are what.
     columns: key -> the value's place in `numbers` or `strings` (of a list: places), or what is the same in
     all these events. sections: those that the event has. told_place: it says itself where in a journey
     it is, or that it is nowhere.
     """
 
-    quotes: int
+    texts: tuple[bytes, ...]
     lengths: Places
+    quotes: int
     anchors: Places
     offsets: Places
     some: Pieces
@@ -90,30 +92,33 @@ class Shape:
     sections: tuple[str, ...]
     told_place: bool
 
-    def find(self, block: Block, first_quotes: Places, starts: Places, ends: Places) -> tuple[Flags, Places]:
+    def find(
+        self, block: Block, quotes: Places, first_quotes: Places, starts: Places, ends: Places
+    ) -> tuple[Flags, Places]:
         """Say which events are of this shape, and where their literals begin (of those events only).
 
-        first_quotes: places in `block.quotes`; starts, ends: of the events. All of them have `quotes` quotes.
+        quotes: where quotes are, those of an event one after the other; first_quotes: the place of each
+        event's first among them; starts, ends: of the events. All of them have as many quotes as the shape.
         The second array has a row an event and a column a literal. Numbers have not been looked at.
         """
-        begins = self._begins(block, first_quotes, ends)
+        begins = self._begins(quotes, first_quotes, ends)
         same = (begins[:, 0] == starts) & (begins[:, -1] + self.lengths[-1] == ends)
-        same &= _whole_rows(begins[:, :-1] + self.lengths[:-1] <= begins[:, 1:])
+        same &= whole_rows(begins[:, :-1] + self.lengths[:-1] <= begins[:, 1:])
         for pieces in (self.some, self.whole):  # some tell most others
             here = begins if same.all() else begins[same]
             same[same] = pieces.found(block, here)
         return same, begins if same.all() else begins[same]
 
-    def _begins(self, block: Block, first_quotes: Places, ends: Places) -> Places:
+    def _begins(self, quotes: Places, first_quotes: Places, ends: Places) -> Places:
         begins = np.empty((len(first_quotes), len(self.lengths)), np.int64)
         anchored = len(self.anchors)
-        begins[:, :anchored] = block.quotes[first_quotes[:, None] + self.anchors] - self.offsets
+        begins[:, :anchored] = quotes[first_quotes[:, None] + self.anchors] - self.offsets
         if anchored < len(self.lengths):
             begins[:, -1] = ends - self.lengths[-1]
         return begins
 
 
-def _whole_rows(flags: Flags) -> Flags:
+def whole_rows(flags: Flags) -> Flags:
     """Say which rows are true throughout. Mostly all are, which is told in a tenth of the time."""
     if flags.all():
         return np.ones(len(flags), np.bool_)
@@ -256,8 +261,9 @@ def _shape(line: bytes, slots: list[_Value], columns: dict[Key, Any], row: Row) 
         (n, at, text[at : at + PIECE]) for n, text in enumerate(literals) for at in range(0, len(text), PIECE)
     ]
     return Shape(
-        quotes=sum(counts),
+        texts=tuple(literals),
         lengths=np.array([len(literal) for literal in literals], np.int64),
+        quotes=sum(counts),
         anchors=anchors.astype(np.int64),
         offsets=np.array([literal.index(b'"') for literal in literals[:anchored]], np.int64),
         some=_pieces(whole[:: len(whole) // 5 + 1]),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,78 +48,62 @@ NUMBERS = Columns(
     np.array([*(limit for _, limit in _NUMBERS), 2**64 - 1], np.uint64),
 )
 NO_COLUMN = len(_NUMBERS)  # of a number that goes nowhere
-STRINGS = {key: place for place, key in enumerate(k for k, kind in _keys() if kind in ("string", "binary"))}
-BOOLS = {key: place for place, key in enumerate(k for k, kind in _keys() if kind == "bool")}
+STRINGS = frozenset(key for key, kind in _keys() if kind in ("string", "binary"))
+BOOLS = frozenset(key for key, kind in _keys() if kind == "bool")
 LISTS = frozenset(key for key, kind in _keys() if kind == "list<string>")
-_Strings = tuple[Places, Places, Places]  # rows of one shape; where the strings of their lists begin and end
-_SECTIONS = {section.name: place for place, section in enumerate(sections())}
+_JOURNEY = "journey"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows of one shape, and their values.
+
+    numbers: a row a number of the shape, a column a row of the table. starts, ends: of strings in the block,
+    the other way round.
+    """
+
+    shape: Shape
+    rows: Places
+    numbers: Numbers
+    starts: Places
+    ends: Places
 
 
 class Table:
-    """Rows of a batch, being filled.
+    """Rows of a batch.
 
-    block: where strings are. rows: how many. wanted: the top-level columns to make; others become null.
+    block: where strings are. parts: every row is in one. wanted: the top-level columns to make; others become
+    null. series, positions: in sorted files the number of each row's series, whose rows stand together, and
+    the row's place in it.
     """
 
-    def __init__(self, block: Block, rows: int, wanted: Collection[str]) -> None:
+    def __init__(
+        self,
+        block: Block,
+        parts: list[Part],
+        wanted: Collection[str],
+        series: Places | None,
+        positions: Places,
+    ) -> None:
         self._block = block
-        self._rows = rows
         self._wanted = wanted
-        self._numbers = np.zeros((NO_COLUMN + 1, rows), np.uint64)
-        self._has_number = np.zeros(self._numbers.shape, np.bool_)
-        self._starts = np.zeros((len(STRINGS), rows), np.int64)
-        self._ends = np.zeros_like(self._starts)
-        self._bools = np.zeros((len(BOOLS), rows), np.bool_)
-        self._has_bool = np.zeros_like(self._bools)
-        self._sections = np.zeros((len(_SECTIONS), rows), np.bool_)
-        self._told = np.zeros(rows, np.bool_)
-        self._lists: dict[Key, list[_Strings]] = {}
-
-    def set_numbers(self, columns: Places, rows: Places, values: Numbers) -> None:
-        """Put numbers into columns of `NUMBERS`, or nowhere (`NO_COLUMN`)."""
-        self._numbers[columns, rows] = values
-        self._has_number[columns, rows] = True
-
-    def set_shape(self, shape: Shape, rows: Places, starts: Places, ends: Places) -> None:
-        """Put in place what a shape says of rows, and their strings: a row an event, a column a string."""
-        for section in shape.sections:
-            self._sections[_SECTIONS[section], rows] = True
-        self._told[rows] = shape.told_place
-        for key, place in shape.columns.items():
-            if key in LISTS:
-                strings_of_rows = (rows, starts[:, place], ends[:, place])
-                self._lists.setdefault(key, []).append(strings_of_rows)
-            elif key in BOOLS:
-                self._bools[BOOLS[key], rows] = place
-                self._has_bool[BOOLS[key], rows] = True
-            elif isinstance(place, Known):
-                self._numbers[NUMBERS.places[key], rows] = place
-                self._has_number[NUMBERS.places[key], rows] = True
-            elif key in STRINGS:
-                self._starts[STRINGS[key], rows] = starts[:, place]
-                self._ends[STRINGS[key], rows] = ends[:, place]
-
-    def set_places(self, series: Places, positions: Places) -> None:
-        """Give events of series their place in the journey, where they don't say it themselves.
-
-        series: the number of each row's series; rows of one stand together. positions: places in the series.
-        """
-        rows = np.flatnonzero(~self._told)
-        index, has_index = self._number(TRACKING_INDEX)
-        skb, has_skb = self._number(("skb_tracking", "skb"))
-        self._sections[_SECTIONS["journey"], rows] = True
-        self._set("id", rows, series[rows])
-        self._set("index", rows, np.where(has_index[rows], index[rows], positions[rows]))
-        rows = rows[has_skb[rows] & (skb[rows] != 0)]
-        self._set("clone", rows, _by_first_sight(series[rows], skb[rows]))
-
-    def _number(self, key: Key) -> tuple[Numbers, Flags]:
-        return self._numbers[NUMBERS.places[key]], self._has_number[NUMBERS.places[key]]
-
-    def _set(self, column: str, rows: Places, values: npt.NDArray[np.generic]) -> None:
-        place = NUMBERS.places["journey", column]
-        self._numbers[place, rows] = values
-        self._has_number[place, rows] = True
+        self._parts = parts
+        self._rows = sum(len(part.rows) for part in parts)
+        ends = np.cumsum([0, *(len(part.rows) for part in parts)]).tolist()
+        self._slices = [
+            slice(start, end) for start, end in pairwise(ends)
+        ]  # of the parts one after the other
+        self._order = np.empty(self._rows, np.int64)  # for each row its place there
+        self._part = np.empty(self._rows, np.int64)  # of each row
+        for number, (part, places) in enumerate(zip(parts, self._slices, strict=True)):
+            self._order[part.rows] = np.arange(places.start, places.stop)
+            self._part[part.rows] = number
+        self._keys = {key for part in parts for key in part.shape.columns}
+        self._flags: dict[tuple[bool, ...], Flags] = {}  # of rows, by what is so of their parts
+        self._bitmaps: dict[int, tuple[Flags, pa.Buffer | None]] = {}
+        self._placed: dict[Key, tuple[Numbers, Flags]] = {}
+        if series is not None:
+            self._place(series, positions)
 
     def batch(self, schema: pa.Schema) -> tuple[pa.RecordBatch, Flags]:
         """Return the rows, and which of them are right: of the others the base64 isn't."""
@@ -131,13 +117,56 @@ class Table:
             if not pa.types.is_struct(field.type):
                 columns.append(self._column(("", field.name), field.type))
                 continue
-            present = self._sections[_SECTIONS[field.name]]
+            present = self._present(field.name)
             if not present.any():
                 columns.append(nulls(self._rows, field.type))
                 continue
             members = [self._column((field.name, f.name), f.type) for f in field.type.fields]
-            columns.append(pa.Array.from_buffers(field.type, self._rows, [bitmap(present)], children=members))
+            columns.append(
+                pa.Array.from_buffers(field.type, self._rows, [self._bitmap(present)], children=members)
+            )
         return pa.RecordBatch.from_arrays(columns, schema=schema), self._right
+
+    def _place(self, series: Places, positions: Places) -> None:
+        """Give events of series their place in the journey, where they don't say it themselves."""
+        self._untold = ~self._where(part.shape.told_place for part in self._parts)
+        index, has_index = self._number(TRACKING_INDEX, np.uint64)
+        skb, has_skb = self._number(("skb_tracking", "skb"), np.uint64)
+        rows = np.flatnonzero(self._untold)
+        self._set("id", rows, series[rows])
+        self._set("index", rows, np.where(has_index[rows], index[rows], positions[rows]))
+        rows = rows[has_skb[rows] & (skb[rows] != 0)]
+        self._set("clone", rows, _by_first_sight(series[rows], skb[rows]))
+
+    def _set(self, column: str, rows: Places, values: npt.NDArray[np.generic]) -> None:
+        key = (_JOURNEY, column)
+        numbers, there = self._number(key, np.uint64)
+        numbers[rows] = values
+        there = there.copy()
+        there[rows] = True
+        self._placed[key] = numbers, there
+        self._keys.add(key)
+
+    def _where(self, flags: Iterable[bool]) -> Flags:
+        """Return for each row what is so of all rows of its part."""
+        of_parts = tuple(flags)
+        if of_parts not in self._flags:
+            self._flags[of_parts] = np.array(of_parts, np.bool_).take(self._part)
+        return self._flags[of_parts]
+
+    def _bitmap(self, there: Flags) -> pa.Buffer | None:
+        """Return what `bitmap` does; many columns are there where others are."""
+        made = self._bitmaps.get(id(there))
+        if made is None:
+            made = self._bitmaps[id(there)] = there, bitmap(there)
+        return made[1]
+
+    def _present(self, section: str) -> Flags:
+        present = self._where(section in part.shape.sections for part in self._parts)
+        return present | self._untold if section == _JOURNEY and self._placed else present
+
+    def _there(self, key: Key) -> Flags:
+        return self._where(key in part.shape.columns for part in self._parts)
 
     def _check(self, section: pa.Field) -> None:
         """Find wrong base64 in a section that isn't wanted: it is damage to everyone."""
@@ -146,46 +175,61 @@ class Table:
                 self._column((section.name, field.name), field.type)
 
     def _column(self, key: Key, kind: pa.DataType) -> pa.Array:
+        if key not in self._keys:
+            return nulls(self._rows, kind)
         if key in LISTS:
-            return self._list(self._lists.get(key, []), kind)
+            return self._list(key, kind)
         if key in BOOLS:
-            there = self._has_bool[BOOLS[key]]
-            return pa.Array.from_buffers(kind, self._rows, [bitmap(there), packed(self._bools[BOOLS[key]])])
+            values, there = self._filled(key, np.bool_, lambda _, value: value), self._there(key)
+            return pa.Array.from_buffers(kind, self._rows, [self._bitmap(there), packed(values)])
         if key in STRINGS:
-            return self._text(STRINGS[key], kind)
-        values, there = self._number(key)
-        if not there.any():
-            return nulls(self._rows, kind)
-        data = pa.py_buffer(values.astype(kind.to_pandas_dtype()))
-        return pa.Array.from_buffers(kind, self._rows, [bitmap(there), data])
+            return self._text(key, kind)
+        numbers, there = self._number(key, kind.to_pandas_dtype())
+        return pa.Array.from_buffers(kind, self._rows, [self._bitmap(there), pa.py_buffer(numbers)])
 
-    def _text(self, place: int, kind: pa.DataType) -> pa.Array:
-        starts = self._starts[place]
-        there = starts > 0
-        if not there.any():
-            return nulls(self._rows, kind)
-        texts = strings(self._block, starts, self._ends[place], there)
+    def _filled(self, key: Key, kind: npt.DTypeLike, values: Callable[[Part, Any], Any]) -> npt.NDArray[Any]:
+        """Return a column of any type. values: those of a part, by what its shape says of the column."""
+        found = np.zeros(self._rows, kind)
+        for part, places in zip(self._parts, self._slices, strict=True):
+            place = part.shape.columns.get(key)
+            if place is not None:
+                found[places] = values(part, place)
+        return found.take(self._order)
+
+    def _number(self, key: Key, kind: npt.DTypeLike) -> tuple[npt.NDArray[Any], Flags]:
+        if key in self._placed:
+            numbers, there = self._placed[key]
+            return numbers.astype(kind), there
+        return self._filled(
+            key, kind, lambda part, place: place if isinstance(place, Known) else part.numbers[place]
+        ), self._there(key)
+
+    def _text(self, key: Key, kind: pa.DataType) -> pa.Array:
+        there = self._there(key)
+        starts, ends = (
+            self._filled(key, np.int64, lambda part, place: part.starts[:, place]),
+            self._filled(key, np.int64, lambda part, place: part.ends[:, place]),
+        )
+        texts = strings(self._block, starts, ends, there)
         if not pa.types.is_binary(kind):
             return texts
         data, right = decoded(texts, there)
         self._right &= right
         return data
 
-    def _list(self, parts: list[_Strings], kind: pa.DataType) -> pa.Array:
-        if not parts:
-            return nulls(self._rows, kind)
+    def _list(self, key: Key, kind: pa.DataType) -> pa.Array:
         lengths = np.zeros(self._rows, np.int64)
-        there = np.zeros(self._rows, np.bool_)
-        for rows, starts, _ in parts:
-            lengths[rows], there[rows] = starts.shape[1], True
+        parts = [(part, part.shape.columns[key]) for part in self._parts if key in part.shape.columns]
+        for part, places in parts:
+            lengths[part.rows] = len(places)
         offsets = np.concatenate(([0], np.cumsum(lengths)))
         begins, ends = np.zeros(offsets[-1], np.int64), np.zeros(offsets[-1], np.int64)
-        for rows, starts, stops in parts:
-            places = offsets[rows][:, None] + np.arange(starts.shape[1])
-            begins[places], ends[places] = starts, stops
-        items = strings(self._block, begins, ends, np.ones(len(begins), np.bool_))
-        buffers = [bitmap(there), pa.py_buffer(offsets.astype(np.int32))]
-        return pa.Array.from_buffers(kind, self._rows, buffers, children=[items])
+        for part, places in parts:
+            items = offsets[part.rows][:, None] + np.arange(len(places))
+            begins[items], ends[items] = part.starts[:, places], part.ends[:, places]
+        texts = strings(self._block, begins, ends, np.ones(len(begins), np.bool_))
+        buffers = [self._bitmap(self._there(key)), pa.py_buffer(offsets.astype(np.int32))]
+        return pa.Array.from_buffers(kind, self._rows, buffers, children=[texts])
 
 
 def _by_first_sight(series: Places, values: Numbers) -> Places:
