@@ -74,14 +74,11 @@ class Block:
         return int(np.count_nonzero(self.bytes == _QUOTE))
 
     def quotes_in(self, starts: Places, ends: Places) -> tuple[Places, Places, Places]:
-        """Return where the quotes of parts are, part after part; where each part's begin there; how many.
-
-        Most of a block is looked at as a whole: its parts then are in order, and don't overlap.
-        """
+        """Return where quotes are, those of the parts among them; where each part's begin there; how many."""
         lengths = ends - starts
         befores = np.cumsum(lengths) - lengths
         total = int(lengths.sum())
-        if 2 * total > len(self.content) and (starts[1:] >= ends[:-1]).all():
+        if 2 * total > len(self.content):
             quotes = np.flatnonzero(self.bytes == _QUOTE)
             firsts = np.searchsorted(quotes, starts)
             return quotes, firsts, np.searchsorted(quotes, ends) - firsts

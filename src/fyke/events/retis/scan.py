@@ -93,8 +93,8 @@ def _sixteen(block: Block, ends: Places, lengths: Places) -> tuple[Numbers, Flag
 def _twenty(block: Block, ends: Places, lengths: Places) -> tuple[Numbers, Flags]:
     low, good = _sixteen(block, ends, lengths)
     high, digits = _eight(block, ends - 16, lengths - 16)
-    most, unit = 2**64 - 1, 10**16
-    good &= digits & ((high < most // unit) | ((high == most // unit) & (low <= most % unit)))
+    unit = 10**16
+    good &= digits & (high <= 2**64 // unit)  # from 2**64 on, what is left of the sum has fewer digits
     high *= _U(unit)
     return low + high, good
 
