@@ -41,7 +41,7 @@ class _Task:
     at_least: float | None = None
 
 
-# Of files of ours, large enough that what a process takes to start is little.
+# Of files large enough that what a process takes to start is little.
 _SLOWER = (
     _Task("print", ("print", "--no-pager", "FILE"), 200_000),
     _Task("sort (text)", ("sort", "--no-pager", "FILE"), 200_000),
@@ -67,7 +67,7 @@ def measure(*, quick: bool) -> Iterator[Line]:
     from_retis, many, more, huge, page_bytes, rounds = (
         (3_000, 5_000, 6_000, 12_000, 4_000_000, 1)
         if quick
-        else (200_000, 1_000_000, 4_000_000, 12_000_000, 10**9, 3)
+        else (1_000_000, 1_000_000, 4_000_000, 12_000_000, 10**9, 3)
     )
     with tempfile.TemporaryDirectory(prefix="fyke-bench-", dir="/var/tmp") as name:
         folder = Path(name)

@@ -111,26 +111,42 @@ def decoded(texts: pa.StringArray, there: Flags) -> tuple[pa.BinaryArray, Flags]
     """
     import pyarrow as pa
 
+    found = _decoded_at_once(texts)
+    if found is not None:
+        data, starts, ends = found
+        return _spans(data, starts, ends, there, "binary"), np.ones(len(texts), np.bool_)
+    values = [_bytes(text) if text is not None else None for text in texts.to_pylist()]
+    good = np.array([value is not None for value in values], np.bool_) | ~there
+    return pa.array(values, pa.binary()), good
+
+
+def are_base64(texts: pa.StringArray, there: Flags) -> Flags:
+    """Return which strings are base64, or not there."""
+    if _decoded_at_once(texts) is not None:
+        return np.ones(len(texts), np.bool_)
+    return decoded(texts, there)[1]
+
+
+def _decoded_at_once(texts: pa.StringArray) -> tuple[bytes, Places, Places] | None:
+    """Return bytes, and where those of each string begin and end; None when not all are base64."""
     offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
     content = texts.buffers()[2]
     raw = bytes(memoryview(content)[offsets[0] : offsets[-1]]) if content is not None else b""
     begins, ends = offsets[:-1] - offsets[0], offsets[1:] - offsets[0]
-    good = (ends - begins) % 4 == 0
+    if ((ends - begins) % 4).any():
+        return None
     letters = np.frombuffer(raw + b"\0\0", np.uint8)  # never before the first: -1, -2 are these zeros
     filled = ends > begins
     one = filled & (letters[ends - 1] == ord("="))
     two = one & (letters[ends - 2] == ord("="))
     padding = one.astype(np.int64) + two
-    if good.all() and raw.count(b"=") == padding.sum():
-        try:
-            data = binascii.a2b_base64(raw.replace(b"=", b"A"), strict_mode=True)
-        except binascii.Error:
-            pass
-        else:
-            return _spans(data, begins // 4 * 3, ends // 4 * 3 - padding, there, "binary"), good
-    values = [_bytes(text) if text is not None else None for text in texts.to_pylist()]
-    good = np.array([value is not None for value in values], np.bool_) | ~there
-    return pa.array(values, pa.binary()), good
+    if raw.count(b"=") != padding.sum():
+        return None
+    try:
+        data = binascii.a2b_base64(raw.replace(b"=", b"A"), strict_mode=True)
+    except binascii.Error:
+        return None
+    return data, begins // 4 * 3, ends // 4 * 3 - padding
 
 
 def _bytes(text: str) -> bytes | None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from fyke.events.nulls import nulls
 from fyke.events.retis.connections import Known
 from fyke.events.retis.lines import Block, Places
-from fyke.events.retis.scan import Flags, Numbers, bitmap, decoded, packed, strings
+from fyke.events.retis.scan import Flags, Numbers, are_base64, bitmap, decoded, packed, strings
 from fyke.events.retis.shapes import TRACKING_INDEX, Key, Shape
 from fyke.events.schema import HEADER, sections
 
@@ -171,8 +171,9 @@ class Table:
     def _check(self, section: pa.Field) -> None:
         """Find wrong base64 in a section that isn't wanted: it is damage to everyone."""
         for field in section.type.fields if pa.types.is_struct(section.type) else ():
-            if pa.types.is_binary(field.type):
-                self._column((section.name, field.name), field.type)
+            key = (section.name, field.name)
+            if pa.types.is_binary(field.type) and key in self._keys:
+                self._right &= are_base64(self._text(key), self._there(key))
 
     def _column(self, key: Key, kind: pa.DataType) -> pa.Array:
         if key not in self._keys:
@@ -182,8 +183,12 @@ class Table:
         if key in BOOLS:
             values, there = self._filled(key, np.bool_, lambda _, value: value), self._there(key)
             return pa.Array.from_buffers(kind, self._rows, [self._bitmap(there), packed(values)])
+        if key in STRINGS and pa.types.is_binary(kind):
+            data, right = decoded(self._text(key), self._there(key))
+            self._right &= right
+            return data
         if key in STRINGS:
-            return self._text(key, kind)
+            return self._text(key)
         numbers, there = self._number(key, kind.to_pandas_dtype())
         return pa.Array.from_buffers(kind, self._rows, [self._bitmap(there), pa.py_buffer(numbers)])
 
@@ -204,18 +209,12 @@ class Table:
             key, kind, lambda part, place: place if isinstance(place, Known) else part.numbers[place]
         ), self._there(key)
 
-    def _text(self, key: Key, kind: pa.DataType) -> pa.Array:
-        there = self._there(key)
+    def _text(self, key: Key) -> pa.StringArray:
         starts, ends = (
             self._filled(key, np.int64, lambda part, place: part.starts[:, place]),
             self._filled(key, np.int64, lambda part, place: part.ends[:, place]),
         )
-        texts = strings(self._block, starts, ends, there)
-        if not pa.types.is_binary(kind):
-            return texts
-        data, right = decoded(texts, there)
-        self._right &= right
-        return data
+        return strings(self._block, starts, ends, self._there(key))
 
     def _list(self, key: Key, kind: pa.DataType) -> pa.Array:
         lengths = np.zeros(self._rows, np.int64)
