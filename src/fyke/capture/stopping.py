@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import subprocess
+from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -81,10 +82,14 @@ class StopRequest:
 
 
 class Command:
-    """A shell command that runs while events are collected; the end of it is the end of the collection."""
+    """A shell command that runs while events are collected; the end of it is the end of the collection.
 
-    def __init__(self, text: str) -> None:
+    environment: its own; without one, this process's.
+    """
+
+    def __init__(self, text: str, environment: Mapping[str, str] | None = None) -> None:
         self.text = text
+        self._environment = environment
         # Before collecting raises it: some programs mind descriptors above 1023 (select(2)).
         self._descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._process: subprocess.Popen[bytes] | None = None
@@ -100,6 +105,7 @@ class Command:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
+                env=self._environment,
             )
         except OSError as e:
             raise RunError(f"can't run the command of --cmd: {e.strerror}") from e

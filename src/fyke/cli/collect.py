@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fyke.cli import first_time
 from fyke.cli.collect_options import OPTIONS, check_output, collect_options, size_of, words
 from fyke.cli.collect_told import tell_end, tell_legacy, tell_started
+from fyke.cli.imports import users_environment
 from fyke.cli.options import add_options, style
 from fyke.errors import FykeError
 
@@ -146,7 +147,7 @@ def _collect(args: argparse.Namespace, plan: Plan, kernel: Any, told: Sequence[s
     if args.ready_file is not None:
         clear_ready_file(args.ready_file)
     facts = _facts(plan, getattr(args, "expanded", ()))
-    command = Command(args.cmd) if args.cmd is not None else None
+    command = Command(args.cmd, users_environment()) if args.cmd is not None else None
     with StopSignals() as signals, contextlib.ExitStack() as stack:
         live = args.out is None or args.print
         session = stack.enter_context(Session(plan, kernel, _progress(signals)))

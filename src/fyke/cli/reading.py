@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 def open_inputs(paths: Sequence[str], columns: Collection[str] | None = None) -> Iterator[EventSource]:
     """Open what a command is given, see `open_merged`. On a terminal it is shown how far reading is."""
     from fyke.events.merged import open_merged
+    from fyke.journeys.heap import keep_freed
 
+    keep_freed()
     with reading_shown(), open_merged(paths, columns) as source:
         yield source
 

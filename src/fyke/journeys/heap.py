@@ -1,21 +1,36 @@
-"""Memory that was freed, given back: the C library keeps it while DuckDB, which has its own, is growing."""
+"""The C library's heap: what is freed is kept for the next batch, or given back while DuckDB is growing."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 _T = TypeVar("_T")
 _EVERY = 32  # batches; what is given back must be cleared by the kernel when it is wanted again
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+_BATCH_BYTES, _KEPT_BYTES = 32 << 20, 64 << 20
+
+
+def keep_freed() -> None:
+    """Keep the memory of a batch for the next one (mallopt(3)): the kernel clears what it hands out."""
+    mallopt = _function("mallopt")
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _BATCH_BYTES)
+        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def given_back(batches: Iterable[_T]) -> Iterator[_T]:
     """Yield the batches, and give back now and then what was freed meanwhile (malloc_trim(3))."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None  # glibc has it
+    trim = _function("malloc_trim")
     for number, batch in enumerate(batches, 1):
         yield batch
         if trim is not None and not number % _EVERY:
             del batch
             trim(0)
+
+
+def _function(name: str) -> Callable[..., int] | None:
+    """Return a function of the C library; None where it hasn't got it. glibc has both."""
+    return getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None

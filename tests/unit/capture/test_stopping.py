@@ -98,6 +98,14 @@ def test_a_command_that_ends() -> None:
     command.stop()
 
 
+def test_a_command_has_the_environment_that_is_given(tmp_path: Path) -> None:
+    command = Command(f"echo $A$B > '{tmp_path}/told'", {"PATH": os.environ["PATH"], "B": "ours"})
+    command.start()
+    assert becomes_readable(command.fd)
+    assert (tmp_path / "told").read_text() == "ours\n"
+    command.stop()
+
+
 def test_a_command_is_a_shells_and_its_output_goes_nowhere(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,10 @@ assert "pandas" not in sys.modules
 assert "yaml" not in sys.modules, "only profiles need it"
 tasks = "/proc/self/task"
 assert not os.path.isdir(tasks) or len(os.listdir(tasks)) <= 2, "more than ours and pyarrow's"
+import pyarrow
+from fyke.cli.imports import users_environment
+assert pyarrow.default_memory_pool().backend_name == "system"
+assert not {"OPENBLAS_NUM_THREADS", "ARROW_DEFAULT_MEMORY_POOL"} & users_environment().keys()
 from fyke.cli.main import main
 assert main(["python", "-i", {str(DEMO)!r}, "script.py"]) == 0
 """
@@ -33,7 +37,8 @@ def test_only_scripts_have_pandas_and_threads(tmp_path: Path) -> None:
     command = [sys.executable, "-c", CODE]
     path = f"{tmp_path}:{ROOT / 'src'}"
     env = environment(PYTHONPATH=path)
-    env.pop("OPENBLAS_NUM_THREADS", None)
+    for name in ("OPENBLAS_NUM_THREADS", "ARROW_DEFAULT_MEMORY_POOL"):
+        env.pop(name, None)
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=60)
     assert done.stderr == ""
     assert done.stdout.endswith("\nscript has 0 None\n")
