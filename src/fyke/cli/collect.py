@@ -135,15 +135,11 @@ def _show(plan: Plan, kernel: Any, args: argparse.Namespace) -> None:
 
 
 def _collect(args: argparse.Namespace, plan: Plan, kernel: Any, told: Sequence[str]) -> int:
-    import pyarrow as pa
-
     from fyke.capture.ready import clear_ready_file
     from fyke.capture.run import Run
     from fyke.capture.session import Session
     from fyke.capture.stopping import Command, StopSignals
 
-    # Arrow's own pool keeps what batches used: 70 MB more than the C library's.
-    pa.set_memory_pool(pa.system_memory_pool())
     if args.ready_file is not None:
         clear_ready_file(args.ready_file)
     facts = _facts(plan, getattr(args, "expanded", ()))

@@ -59,14 +59,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _sort(args: argparse.Namespace, source: EventSource, wanted: RecordingFilter | None) -> None:
-    import pyarrow as pa
-
     from fyke.journeys.sort import sort_source, sorted_facts, sorted_schema
 
-    if args.out is not None:
-        # Arrow's own pool gives memory back after each batch, and the kernel clears it for the next: a tenth
-        # of the time.
-        pa.set_memory_pool(pa.system_memory_pool())
     is_sorted = source.facts.order == "journey"
     schema = source.schema if is_sorted else sorted_schema(source.schema)
     if wanted is None:
