@@ -125,3 +125,11 @@ def test_when_there_are_too_many_it_begins_anew(path: Path, monkeypatch: pytest.
     write(path, lines * 3)
     same(path)
     assert taken(path) == (len(lines) * 3, 0)
+
+
+def test_long_lines_are_not_remembered(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long, most = [line_of(comm="p" * 5000, pid=10 + n) for n in range(10)], line_of(comm="p")
+    most = line_of(comm="p" * (1 + layouts.MAX_BYTES - len(most)))
+    write(path, [*long, *[most] * 10])
+    assert searched(path, monkeypatch) in (11, 12), "the long ones, and the others' first block"
+    same(path)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from fyke.events.retis.lines import Block, Places
-from fyke.events.retis.shapes import MAX_LENGTH, Shape, whole_rows
+from fyke.events.retis.shapes import Shape, whole_rows
 
+MAX_BYTES = 4096  # of a line: a layout is as large as a line can be, and there are many
 WAYS = 4  # of one length
 _MOST = 4096  # layouts of a file
 _LEAST, _SOON = 8, 128  # to learn in a block, and altogether as soon as can be
@@ -27,7 +28,7 @@ class Layouts:
         self._clear()
 
     def _clear(self) -> None:
-        self._by_length = np.zeros((WAYS, MAX_LENGTH + 1), np.int32)
+        self._by_length = np.zeros((WAYS, MAX_BYTES + 1), np.int32)
         self._numbers: dict[tuple[int, bytes], int] = {}
         self._shapes: list[Shape] = []
         self._shape = np.zeros(_MOST, np.int64)  # of each layout
@@ -41,7 +42,7 @@ class Layouts:
         """Return shapes, the events that may be of them (places in `starts`), and where literals begin."""
         found = np.zeros(len(starts), np.int64)
         lengths = ends - starts
-        left = np.flatnonzero(lengths <= MAX_LENGTH)
+        left = np.flatnonzero(lengths <= MAX_BYTES)
         for numbers in self._by_length:
             number = numbers[lengths[left]]
             left, number = left[number > 0], number[number > 0]
@@ -72,7 +73,7 @@ class Layouts:
 
     def learn(self, shape: Shape, begins: Places, line: bytes) -> None:
         """Remember a line that wasn't guessed. begins: of its literals, from its begin on."""
-        if len(line) > MAX_LENGTH:
+        if len(line) > MAX_BYTES:
             return
         if len(self._numbers) + 1 >= _MOST:
             self._clear()

@@ -90,10 +90,9 @@ class Table:
         self._parts = parts
         self._rows = sum(len(part.rows) for part in parts)
         ends = np.cumsum([0, *(len(part.rows) for part in parts)]).tolist()
-        self._slices = [
-            slice(start, end) for start, end in pairwise(ends)
-        ]  # of the parts one after the other
-        self._order = np.empty(self._rows, np.int64)  # for each row its place there
+        # Columns are filled part after part, then put in order.
+        self._slices = [slice(start, end) for start, end in pairwise(ends)]
+        self._order = np.empty(self._rows, np.int64)  # for each row its place among the parts
         self._part = np.empty(self._rows, np.int64)  # of each row
         for number, (part, places) in enumerate(zip(parts, self._slices, strict=True)):
             self._order[part.rows] = np.arange(places.start, places.stop)
