@@ -44,6 +44,16 @@ def test_a_sorted_recording_of_ours_is_read_by_retis_and_by_us(tmp_path: Path) -
         assert [b.to_pylist() for b in ours.batches()] == [b.to_pylist() for b in theirs.batches()]
 
 
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_a_recording_of_ours_is_sorted_to_the_same_json(tmp_path: Path, sample: str) -> None:
+    source, ours = str(CORPUS / sample / "events.json"), str(tmp_path / "a.arrow")
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    assert main(["convert", source, ours]) == 0
+    assert main(["sort", source, "-o", str(one)]) == 0
+    assert main(["sort", ours, "-o", str(other)]) == 0
+    assert other.read_bytes() == one.read_bytes()
+
+
 def test_facts_of_a_sorted_file_are_those_of_its_source(tmp_path: Path) -> None:
     source, out = write(tmp_path / "a.arrow", rows(1, 3)), str(tmp_path / "sorted.json")
     assert main(["sort", str(source), "-o", out]) == 0

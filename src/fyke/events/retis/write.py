@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fyke.errors import InputError
+from fyke.events.coded import plain_schema
+from fyke.events.conform import conform
 from fyke.events.facts import Facts
 from fyke.events.output import Output
 from fyke.events.retis.arrays import flags_of, numbers_of
@@ -63,7 +65,10 @@ class RetisWriter:
         return self._output.events_written
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Write one batch. Raises RunError when the disk is full or fails."""
+        """Write one batch; its strings may be by number. Raises RunError when the disk is full or fails."""
+        plain = plain_schema(batch.schema)
+        if not batch.schema.equals(plain):
+            batch = conform(batch, plain)
         if not self._sorted:
             self._lines(batch, None)
             return
