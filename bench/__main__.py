@@ -12,6 +12,8 @@ import sys
 import time
 from types import FrameType
 
+from fyke.cli.imports import keep_light
+
 # name -> module whose `measure(quick=...)` yields the lines, and what it is about
 MEASUREMENTS = {
     "kernel": ("kernel_cost", "BPF time per hit, against an empty program"),
@@ -47,6 +49,7 @@ def main() -> int:
     if os.geteuid() != 0 and not (options.name and _ANYONE.issuperset(options.name)):
         print("error: this loads BPF programs and makes network namespaces: run it as root", file=sys.stderr)
         return 1
+    keep_light()  # as the program does: some run its loop in here
     signal.signal(signal.SIGTERM, _end)  # as Ctrl-C: everything is taken down
     for name in options.name or MEASUREMENTS:
         _measure(name, quick=options.quick, as_json=options.json)

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-import pyarrow as pa
-
 from bench.collecting import TRACEPOINTS
 from bench.report import Line, median, spread
 from bench.wire import Wire, wire
@@ -70,7 +68,6 @@ def measure(*, quick: bool) -> Iterator[Line]:
     """Flood, and divide the CPU time by the events."""
     rounds, packets = (1, 20_000) if quick else (5, 500_000)
     costs: dict[str, list[float]] = defaultdict(list)
-    pa.set_memory_pool(pa.system_memory_pool())  # as fyke collect does
     with wire() as net, tempfile.TemporaryDirectory(prefix="fyke-bench-") as folder:
         for _ in range(rounds):
             for stage, us in _round(net, packets, f"{folder}/events.arrow").items():

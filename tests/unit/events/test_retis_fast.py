@@ -18,17 +18,10 @@ from retis_samples import DATA, EVENT, STARTUP
 
 from fyke.events.retis.exact import Converter
 from fyke.events.retis.left import left_over
+from fyke.events.retis.lines import BLOCK_BYTES
 from fyke.events.retis.write import RetisWriter
 
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fyke.events.retis.lines.BLOCK_BYTES", 3_000)
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("fast") / "events.json"
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 
 SAMPLES = sorted(DATA.glob("*/*.json"))
@@ -162,19 +155,19 @@ def _files(draw: st.DrawFn) -> bytes:
 
 @given(content=_files())
 @settings(max_examples=120, deadline=None)
-def test_any_file(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    same_of_few(path, same(path))
+def test_any_file(retis_file: Path, content: bytes) -> None:
+    retis_file.write_bytes(content)
+    same_of_few(retis_file, same(retis_file))
 
 
 @given(table=st.lists(rows(), min_size=1, max_size=6), copies=st.integers(1, 4), is_sorted=st.booleans())
 @settings(max_examples=40, deadline=None)
-def test_files_of_ours(path: Path, table: list[dict[str, Any]], copies: int, is_sorted: bool) -> None:
+def test_files_of_ours(retis_file: Path, table: list[dict[str, Any]], copies: int, is_sorted: bool) -> None:
     batch = batch_of(table * copies)
     facts = FACTS if not is_sorted else _sorted_facts()
-    with RetisWriter(str(path), facts) as writer:
+    with RetisWriter(str(retis_file), facts) as writer:
         writer.write(batch)
-    found = same(path)
+    found = same(retis_file)
     assert found[1] == ""
     assert len(found[0]) == len(batch)
 
@@ -186,26 +179,26 @@ def _sorted_facts() -> Any:
 
 
 @pytest.mark.parametrize("value", [v for v in NUMBERS if not v or (v.isdigit() and len(v) < 25)])
-def test_every_number_is_read_or_left(path: Path, value: bytes) -> None:
+def test_every_number_is_read_or_left(retis_file: Path, value: bytes) -> None:
     line = json.dumps(EVENT, separators=(",", ":")).encode()
     places = [m for m in _VALUE.finditer(line) if not m[0].startswith(b'"')]
     for match in places:
         changed = line[: match.start()] + value + line[match.end() :]
-        write(path, [line, changed, line])
-        same(path)
+        write(retis_file, [line, changed, line])
+        same(retis_file)
 
 
 @pytest.mark.parametrize("value", [v for v in STRINGS if len(v) < 1000], ids=repr)
-def test_every_string_is_read_or_left(path: Path, value: bytes) -> None:
+def test_every_string_is_read_or_left(retis_file: Path, value: bytes) -> None:
     line = json.dumps(EVENT, separators=(",", ":")).encode()
     for match in re.finditer(rb'(?<=:")[^"]*', line):
-        write(path, [line, line[: match.start()] + value + line[match.end() :], line])
-        same_of_few(path, same(path))
+        write(retis_file, [line, line[: match.start()] + value + line[match.end() :], line])
+        same_of_few(retis_file, same(retis_file))
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=range(len(EVENTS)))
 @pytest.mark.parametrize("other", [b"x", b"0", b"}", b'"', b","])
-def test_no_line_is_taken_that_is_wrong_in_one_byte(path: Path, event: Any, other: bytes) -> None:
+def test_no_line_is_taken_that_is_wrong_in_one_byte(retis_file: Path, event: Any, other: bytes) -> None:
     line = json.dumps(event, separators=(",", ":")).encode()
     # Every third place for each of them, not the same ones for all.
     places = range(b"x0}".find(other) % 3, len(line), 3)
@@ -213,12 +206,12 @@ def test_no_line_is_taken_that_is_wrong_in_one_byte(path: Path, event: Any, othe
     converter = Converter(sorted=False, fixes=())
     right = [text for text in changed if _is_right(converter, text)]
     wrong = sorted(set(changed) - set(right))
-    write(path, [line, *wrong])
+    write(retis_file, [line, *wrong])
     assert len(wrong) > 5
     kept = bool(left_over(event))
-    assert taken(path) == (1 - kept, len(wrong) + kept)
-    write(path, [line, *right])
-    same(path)
+    assert taken(retis_file) == (1 - kept, len(wrong) + kept)
+    write(retis_file, [line, *right])
+    same(retis_file)
 
 
 def _is_right(converter: Converter, line: bytes) -> bool:
@@ -238,46 +231,46 @@ def _is_right(converter: Converter, line: bytes) -> bool:
         b'{"a":1,"common":{"timestamp":5,"smp_id":6},"a":2}',
     ],
 )
-def test_keys_that_are_there_twice(path: Path, line: bytes) -> None:
-    write(path, [line] * 3)
-    table, problem, _ = same(path)
+def test_keys_that_are_there_twice(retis_file: Path, line: bytes) -> None:
+    write(retis_file, [line] * 3)
+    table, problem, _ = same(retis_file)
     assert (len(table), problem) == (3, "")
 
 
-def test_one_odd_line_leaves_the_others_fast(path: Path) -> None:
+def test_one_odd_line_leaves_the_others_fast(retis_file: Path) -> None:
     line = json.dumps(EVENT).encode()
     odd = json.dumps({**EVENT, "dev": {"name": "é\\", "ifindex": 1}}).encode()
-    write(path, [line] * 20 + [odd] + [line] * 20)
-    assert taken(path) == (40, 1)
-    table, problem, _ = same(path)
+    write(retis_file, [line] * 20 + [odd] + [line] * 20)
+    assert taken(retis_file) == (40, 1)
+    table, problem, _ = same(retis_file)
     assert problem == ""
     assert table["dev"][20].as_py()["name"] == "é\\\\"
 
 
-def test_many_shapes_do_not_make_it_slow(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_shapes_do_not_make_it_slow(retis_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fyke.events.retis import fast
 
     learned = []
     real = fast.learn
     monkeypatch.setattr(fast, "learn", lambda *a: learned.append(1) or real(*a))
     monkeypatch.setattr("fyke.events.retis.lines.BLOCK_BYTES", 1 << 20)
-    write(path, [json.dumps({**EVENT, f"x{n:05}": n}).encode() for n in range(1000)])
-    read(path, 1)
+    write(retis_file, [json.dumps({**EVENT, f"x{n:05}": n}).encode() for n in range(1000)])
+    read(retis_file, 1)
     assert len(learned) == fast._LEARN_IN_BLOCK
 
 
 def test_a_line_of_a_hundred_megabytes_is_refused_in_little_memory(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    retis_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import tracemalloc
 
-    monkeypatch.setattr("fyke.events.retis.lines.BLOCK_BYTES", 2 << 20)
-    with open(path, "wb") as file:
+    monkeypatch.setattr("fyke.events.retis.lines.BLOCK_BYTES", BLOCK_BYTES)
+    with open(retis_file, "wb") as file:
         file.write(json.dumps(STARTUP).encode() + b"\n" + json.dumps(EVENT).encode() + b"\n[")
         for _ in range(100):
             file.write(b'"' * (1 << 20))
     tracemalloc.start()
-    table, problem, _ = read(path, 1)
+    table, problem, _ = read(retis_file, 1)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(table) == 1

@@ -18,15 +18,7 @@ from fyke.events.retis.fast import FastReader
 
 LINES = 40  # so many lines of a shape are several blocks
 
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fyke.events.retis.lines.BLOCK_BYTES", 3_000)
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("layouts") / "events.json"
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 
 def line_of(comm: str = "ping", pid: int = 10, length: int = 84, name: str = "eth0") -> bytes:
@@ -37,7 +29,7 @@ def line_of(comm: str = "ping", pid: int = 10, length: int = 84, name: str = "et
     return json.dumps(event, separators=(",", ":")).encode()
 
 
-def searched(path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+def searched(retis_file: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """Return how many events of a file were not guessed."""
     counts = []
     real = FastReader._searched
@@ -48,17 +40,19 @@ def searched(path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 
     with monkeypatch.context() as patch:
         patch.setattr(FastReader, "_searched", counted)
-        read(path, 1)
+        read(retis_file, 1)
     return sum(counts)
 
 
-def test_what_is_laid_out_as_before_is_not_searched(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(path, [line_of(pid=10 + n) for n in range(LINES)])
-    assert searched(path, monkeypatch) <= 5, "the first block"
-    same(path)
+def test_what_is_laid_out_as_before_is_not_searched(
+    retis_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(retis_file, [line_of(pid=10 + n) for n in range(LINES)])
+    assert searched(retis_file, monkeypatch) <= 5, "the first block"
+    same(retis_file)
 
 
-def test_layouts_of_one_length_are_told_apart(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layouts_of_one_length_are_told_apart(retis_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ways = [
         line_of("ping", 10, 840, "eth0"),
         line_of("pings", 1, 840, "eth0"),
@@ -67,11 +61,13 @@ def test_layouts_of_one_length_are_told_apart(path: Path, monkeypatch: pytest.Mo
     ]
     assert len({len(way) for way in ways}) == 1
     assert len(ways) == layouts.WAYS
-    write(path, ways * LINES)
-    assert searched(path, monkeypatch) < 30
-    same(path)
-    write(path, [*ways * LINES, *[line_of("pi", 10, 84, "eth000")] * LINES])  # one more than are remembered
-    same(path)
+    write(retis_file, ways * LINES)
+    assert searched(retis_file, monkeypatch) < 30
+    same(retis_file)
+    write(
+        retis_file, [*ways * LINES, *[line_of("pi", 10, 84, "eth000")] * LINES]
+    )  # one more than are remembered
+    same(retis_file)
 
 
 @pytest.mark.parametrize(
@@ -85,19 +81,19 @@ def test_layouts_of_one_length_are_told_apart(path: Path, monkeypatch: pytest.Mo
         line_of(pid=1000).replace(b":1000,", b':"10",'),
     ],
 )
-def test_a_line_of_the_same_length_that_is_another_thing(path: Path, odd: bytes) -> None:
+def test_a_line_of_the_same_length_that_is_another_thing(retis_file: Path, odd: bytes) -> None:
     usual = [line_of(comm="p" * (4 + len(odd) - len(line_of()))), line_of(), line_of(pid=1000)] * LINES
-    write(path, [*usual, odd, *usual])
-    table, problem, _ = same(path)
+    write(retis_file, [*usual, odd, *usual])
+    table, problem, _ = same(retis_file)
     assert len(table) in (len(usual), 2 * len(usual) + 1)
     assert (len(table) == len(usual)) == bool(problem)
 
 
-def test_quotes_elsewhere_do_not_make_up_for_quotes_in_a_string(path: Path) -> None:
+def test_quotes_elsewhere_do_not_make_up_for_quotes_in_a_string(retis_file: Path) -> None:
     usual = [line_of(comm="pingping")] * LINES
     odd = line_of(comm="pingping").replace(b"pingping", b'p","a":"')
-    write(path, [*usual, "é".encode().join((b'{"common":{"timestamp":1},"x":"', b'"}')), odd, *usual])
-    table, problem, _ = same(path)
+    write(retis_file, [*usual, "é".encode().join((b'{"common":{"timestamp":1},"x":"', b'"}')), odd, *usual])
+    table, problem, _ = same(retis_file)
     assert (len(table), problem) == (2 * LINES + 2, "")
     assert table["task"][LINES + 1].as_py()["comm"] == "p"
 
@@ -114,22 +110,22 @@ VALUES = st.fixed_dictionaries(
 
 @given(few=st.lists(VALUES, min_size=1, max_size=8), order=st.lists(st.integers(0, 7), max_size=60))
 @settings(max_examples=25, deadline=None)
-def test_any_lengths(path: Path, few: list[dict[str, Any]], order: list[int]) -> None:
-    write(path, [line_of(**few[n % len(few)]) for n in order])
-    same(path)
+def test_any_lengths(retis_file: Path, few: list[dict[str, Any]], order: list[int]) -> None:
+    write(retis_file, [line_of(**few[n % len(few)]) for n in order])
+    same(retis_file)
 
 
-def test_when_there_are_too_many_it_begins_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_there_are_too_many_it_begins_anew(retis_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layouts, "_MOST", 8)
     lines = [line_of(comm="p" * n, pid=10**m) for n in range(1, 8) for m in range(5)]
-    write(path, lines * 3)
-    same(path)
-    assert taken(path) == (len(lines) * 3, 0)
+    write(retis_file, lines * 3)
+    same(retis_file)
+    assert taken(retis_file) == (len(lines) * 3, 0)
 
 
-def test_long_lines_are_not_remembered(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    long, most = [line_of(comm="p" * 5000, pid=10 + n) for n in range(10)], line_of(comm="p")
-    most = line_of(comm="p" * (1 + layouts.MAX_BYTES - len(most)))
-    write(path, [*long, *[most] * 10])
-    assert searched(path, monkeypatch) in (11, 12), "the long ones, and the others' first block"
-    same(path)
+def test_long_lines_are_not_remembered(retis_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = line_of(comm="p" * 5000)
+    longest = line_of(comm="p" * (layouts.MAX_BYTES - len(line_of(comm=""))))
+    write(retis_file, [*[long] * 10, *[longest] * 10])
+    assert searched(retis_file, monkeypatch) in (11, 12), "the long ones, and the others' first block"
+    same(retis_file)

@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fyke.events.retis import table
 from fyke.events.retis.connections import Known
 from fyke.events.retis.exact import Converter
 from fyke.events.retis.layouts import Layouts
 from fyke.events.retis.lines import Block, Places
 from fyke.events.retis.scan import Flags, Numbers, whole_numbers
 from fyke.events.retis.shapes import Shape, Unfit, learn
-from fyke.events.retis.table import NO_COLUMN, NUMBERS
+from fyke.events.retis.table import NO_COLUMN, NUMBERS, Part, Table
 
 LEAST_EVENTS = 8  # of one shape in a block, to learn it
 _OVS = b'"ovs'
@@ -58,7 +57,9 @@ class FastReader:
         events = _events(block, self._converter.sorted)
         parts = self._guessed(block, events)
         rest = _others(events, parts)
-        if not _are_all_quotes(block, events, parts, rest):  # some are in what was taken for strings
+        if parts and not _are_all_quotes(
+            block, events, parts, rest
+        ):  # some are in what was taken for strings
             parts = [part.with_its_quotes(block, events) for part in parts]
             rest = _others(events, parts)
         if len(rest):
@@ -84,6 +85,8 @@ class FastReader:
                 start, end = int(events.starts[part.events[place]]), int(events.ends[part.events[place]])
                 self._layouts.learn(part.shape, part.begins[place] - start, block.content[start:end])
                 budget -= 1
+            if budget <= 0:
+                break
         return parts
 
     def _matches(self, block: Block, events: Events, which: Places) -> Iterator[Match]:
@@ -198,11 +201,11 @@ class Found:
                 begins, ends = part.spans(part.shape.strings)
                 if not kept.all():
                     numbers, begins, ends = numbers[:, kept], begins[kept], ends[kept]
-                parts.append(table.Part(part.shape, rows[part.events[kept]], numbers, begins, ends))
+                parts.append(Part(part.shape, rows[part.events[kept]], numbers, begins, ends))
         lines = self._events.lines[taken]
         of_lines = series[lines] if self._sorted else None
         positions = self._events.positions[taken]
-        return table.Table(self._block, parts, self._wanted, of_lines, positions).batch(schema)
+        return Table(self._block, parts, self._wanted, of_lines, positions).batch(schema)
 
 
 def _number_columns(shape: Shape) -> npt.NDArray[np.int64]:

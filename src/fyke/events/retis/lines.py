@@ -73,15 +73,19 @@ class Block:
         """How many quotes there are."""
         return int(np.count_nonzero(self.bytes == _QUOTE))
 
+    @cached_property
+    def _quotes(self) -> Places:
+        """Where they are: looked for only where lines must be searched."""
+        return np.flatnonzero(self.bytes == _QUOTE)
+
     def quotes_in(self, starts: Places, ends: Places) -> tuple[Places, Places, Places]:
         """Return where quotes are, those of the parts among them; where each part's begin there; how many."""
         lengths = ends - starts
         befores = np.cumsum(lengths) - lengths
         total = int(lengths.sum())
         if 2 * total > len(self.content):
-            quotes = np.flatnonzero(self.bytes == _QUOTE)
-            firsts = np.searchsorted(quotes, starts)
-            return quotes, firsts, np.searchsorted(quotes, ends) - firsts
+            firsts = np.searchsorted(self._quotes, starts)
+            return self._quotes, firsts, np.searchsorted(self._quotes, ends) - firsts
         places = np.arange(total) + np.repeat(starts - befores, lengths)
         found = np.flatnonzero(self.bytes[places] == _QUOTE)
         firsts = np.searchsorted(found, befores)
