@@ -16,6 +16,9 @@ from fyke.errors import RunError, UsageError
 from fyke.events.rotation import LEAST_LIMIT, is_split_file, remove_stale, split_path
 
 STDOUT = "-"  # the path that stands for standard output
+# Bytes that are written at a time. For larger writes the kernel takes larger pages of memory, and a guest of
+# a hypervisor seldom has them at hand: megabytes at once took five times as long (Linux 6.18).
+_PIECE = 1 << 17
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -133,7 +136,7 @@ class Output:
         try:
             while rest:
                 try:
-                    rest = rest[os.write(self._fd, rest) :]
+                    rest = rest[os.write(self._fd, rest[:_PIECE]) :]
                 except BlockingIOError:  # whoever holds its other end made it non-blocking
                     select.select([], [self._fd], [])
         except BrokenPipeError:
@@ -184,7 +187,10 @@ def _open_alone(path: str) -> int:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         if stat.S_ISREG(os.fstat(fd).st_mode):
             _lock(fd)
-            os.ftruncate(fd, 0)  # only now: what another is writing must not be lost
+            # Only now: what another is writing must not be lost. Ext4 writes a file that was emptied, even if
+            # it was empty, to the disk when it is closed (its mount option auto_da_alloc).
+            if os.fstat(fd).st_size:
+                os.ftruncate(fd, 0)
         return fd
     except OSError as error:
         if fd >= 0:
