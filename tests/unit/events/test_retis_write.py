@@ -335,8 +335,5 @@ def test_files_of_retis_come_back_whole(sample: str, tmp_path: Path) -> None:
     source = DATA / sample / "events.json"
     assert main(["convert", str(source), str(tmp_path / "a.arrow")]) == 0
     assert main(["convert", str(tmp_path / "a.arrow"), str(tmp_path / "b.json")]) == 0
-    theirs, ours = (
-        [json.loads(line) for line in path.read_text().splitlines()[1:]]
-        for path in (source, tmp_path / "b.json")
-    )
-    assert ours == theirs
+    theirs, ours = (path.read_text().splitlines()[1:] for path in (source, tmp_path / "b.json"))
+    assert ours == theirs  # keys in Retis' order, too

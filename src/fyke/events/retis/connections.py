@@ -36,6 +36,7 @@ PLAIN = (
     ("ct_status", "status"),
 )
 OPTIONAL = frozenset({"proto_state", "mark"})
+_ORDER = ("zone_id", "zone_dir", *SIDES, "proto_state", "mark", "labels", "ct_status")  # as Retis writes them
 LABELS = (("hi", "labels_high"), ("lo", "labels_low"))
 
 
@@ -148,7 +149,7 @@ def _nested(left: Json) -> Json | None:
         taken += [column for _, column in LABELS]
     for column in taken:
         del left[column]
-    return made
+    return {key: made[key] for key in _ORDER if key in made}
 
 
 def _object(node: Any, name: str) -> Json:

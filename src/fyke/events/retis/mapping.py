@@ -33,6 +33,7 @@ def _same(*names: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, name) for name in names)
 
 
+# In the order in which Retis writes them.
 MAPPED: tuple[Mapped, ...] = (
     # Retis has the two ids the other way round: its pid is the process, its tgid the thread.
     Mapped(("common", "task"), "task", (("pid", "tgid"), ("tgid", "pid"), ("comm", "comm"))),
@@ -59,6 +60,7 @@ MAPPED: tuple[Mapped, ...] = (
     Mapped(("skb", "data_ref"), "skb_dataref", _same("nohdr", "cloned", "fclone", "users", "dataref")),
     Mapped(("skb", "gso"), "skb_gso", _same("flags", "frags", "size", "segs", "type")),
     Mapped(("netns",), "netns", _same("cookie", "inum"), frozenset({"cookie"})),
+    Mapped(("dev",), "dev", _same("name", "ifindex", "rx_ifindex"), frozenset({"rx_ifindex"})),
     Mapped(
         ("nft",),
         "nft",
@@ -68,7 +70,6 @@ MAPPED: tuple[Mapped, ...] = (
         ),
         frozenset({"verdict_chain_name", "rule_handle"}),
     ),
-    Mapped(("dev",), "dev", _same("name", "ifindex", "rx_ifindex"), frozenset({"rx_ifindex"})),
 )
 
 NAMES = frozenset({("task", "comm"), ("dev", "name")})  # kept escaped in our columns, as they are in Retis'
