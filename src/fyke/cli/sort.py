@@ -14,6 +14,7 @@ from fyke.cli.options import EVENTS, NO_PAGER, OUT_FORMAT, PRINT, TEXT, Option, 
 if TYPE_CHECKING:
     from fyke.cli.filtering import RecordingFilter
     from fyke.events.reader import EventSource
+    from fyke.events.retis.texts import Texts
 
 SUMMARY = "Put the events of each packet together"
 log = logging.getLogger(__name__)
@@ -63,10 +64,9 @@ def _sort(args: argparse.Namespace, source: EventSource, wanted: RecordingFilter
 
     is_sorted = source.facts.order == "journey"
     schema = source.schema if is_sorted else sorted_schema(source.schema)
-    if wanted is None:
-        source.keep_codes()
-    batches = sort_source(source) if wanted is None else wanted.sorted(source)
     with contextlib.ExitStack() as outputs:
+        texts = _texts(args, source, outputs) if wanted is None else None
+        batches = sort_source(source) if wanted is None else wanted.sorted(source)
         takers: list[Callable[[Any], None]] = []
         if args.out is not None:
             from fyke.cli.writing import open_writer
@@ -74,7 +74,9 @@ def _sort(args: argparse.Namespace, source: EventSource, wanted: RecordingFilter
             facts = sorted_facts(source.facts)
             if wanted is not None:
                 facts = dataclasses.replace(facts, notes=(*facts.notes, wanted.note))
-            writer = open_writer(args.out, facts, args.out_format, schema=schema, compression=_COMPRESSION)
+            writer = open_writer(
+                args.out, facts, args.out_format, schema=schema, compression=_COMPRESSION, texts=texts
+            )
             outputs.enter_context(writer)
             takers.append(writer.write)
         if args.out is None or args.print:
@@ -82,6 +84,20 @@ def _sort(args: argparse.Namespace, source: EventSource, wanted: RecordingFilter
         for batch in batches:
             for take in takers:
                 take(batch)
+
+
+def _texts(args: argparse.Namespace, source: EventSource, outputs: contextlib.ExitStack) -> Texts | None:
+    """Say how all of a source is to be read: as events that are copied, closed with the outputs; or codes."""
+    from fyke.cli.writing import output_format
+    from fyke.journeys.sort import LOOKED_AT
+
+    if args.out is not None and not args.print and output_format(args.out, args.out_format) == "json":
+        texts = source.keep_texts(LOOKED_AT)
+        if texts is not None:
+            outputs.callback(texts.close)
+            return texts
+    source.keep_codes()
+    return None
 
 
 def _text(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from fyke.events.reader import EventSource
+    from fyke.events.retis.texts import Texts
     from fyke.events.retis.write import RetisWriter
     from fyke.events.store import EventWriter
 
@@ -53,16 +54,17 @@ def open_writer(
     schema: pa.Schema | None = None,
     limit_bytes: int | None = None,
     compression: str = "zstd-1",
+    texts: Texts | None = None,
 ) -> EventWriter | RetisWriter:
     """Begin an event file. schema: of the file, when it has other columns than ours; compression: of one
-    that isn't JSON (see EventWriter).
+    that isn't JSON (see EventWriter); texts: of one that is (see RetisWriter).
 
     Raises UsageError for a path that can't be written to.
     """
     if output_format(path, asked) == "json":
         from fyke.events.retis.write import RetisWriter
 
-        return RetisWriter(path, facts, limit_bytes=limit_bytes)
+        return RetisWriter(path, facts, limit_bytes=limit_bytes, texts=texts)
     from fyke.events.store import EventWriter
 
     return EventWriter(path, facts, limit_bytes=limit_bytes, schema=schema, compression=compression)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from fyke.errors import InputError
 from fyke.events import progress
 from fyke.events.facts import Facts
-from fyke.events.recognise import ARROW, CAPTURE, PARQUET, recognise
+from fyke.events.recognise import ARROW, CAPTURE, PARQUET, RETIS_JSON, recognise
 from fyke.events.rotation import FOLLOW, next_path, numbers, size_behind, split_number, split_path
 from fyke.events.source import EventSource as EventSource
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from fyke.events.retis.texts import Texts
 
 STDIN = "-"  # the path that stands for standard input
 _STDIN_FILE = "/dev/stdin"
@@ -108,6 +110,17 @@ class FileSource(EventSource):
         self._codes = True
         self._part.keep_codes()
         self.schema = self._part.schema
+
+    def keep_texts(self, columns: Collection[str]) -> Texts | None:
+        """See `EventSource`. Those of a split set are of several files: they aren't kept."""
+        if self.format != RETIS_JSON or self.follow:
+            return None
+        from fyke.events.retis.read import RetisPart
+
+        assert isinstance(self._part, RetisPart)
+        texts = self._part.keep_texts(columns)
+        self.schema = self._part.schema
+        return texts
 
     def position(self) -> tuple[int, int] | None:
         """Return how many bytes were read, and of how many; None where that can't be told, as of a pipe."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 from typing import TYPE_CHECKING
 
 from fyke.events.column import Column, Section
@@ -187,6 +188,7 @@ def section_type(section: Section) -> pa.StructType:
     return pa.struct([pa.field(c.name, arrow_type(c)) for c in section.columns])
 
 
+@cache
 def arrow_schema() -> pa.Schema:
     """Return the Arrow schema of an event table: every column, in this order.
 

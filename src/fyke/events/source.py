@@ -13,6 +13,8 @@ from fyke.events.facts import Facts
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from fyke.events.retis.texts import Texts
+
 
 class EventSource:
     """The events of a file, of a split set of files, or of several files as one; can be read once.
@@ -62,6 +64,14 @@ class EventSource:
 
         Before reading begins; `schema` then says where. Where not, nothing changes.
         """
+
+    def keep_texts(self, columns: Collection[str]) -> Texts | None:
+        """Have events left as the JSON they are: the batches get a column that says where, see `texts.py`.
+
+        Before reading begins. columns: of events that are left so, only these are made; of others, all. None
+        where a file has other events, or can't be read at any place; nothing changes then. To be closed.
+        """
+        return None
 
     def again(self, columns: Collection[str] | None = None) -> EventSource:
         """Open the same once more, with these columns. Raises what opening it raised."""

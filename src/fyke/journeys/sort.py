@@ -41,6 +41,7 @@ MEMORY_LIMIT = min(512 << 20, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_
 # Says for each row of a batch whether it is chosen.
 Choice = Callable[[pa.RecordBatch], npt.NDArray[np.bool_]]
 COLUMNS = ("timestamp_ns", "cpu", "skb_tracking", "gap", "closing")  # what the query looks at
+LOOKED_AT = (*COLUMNS, TOLD, *STEPS)  # and what is filled in
 _TRACKING = COLUMNS.index("skb_tracking")
 _OF_PACKET = ("orig_head", "timestamp_ns", "skb")  # and at these of skb_tracking
 
@@ -151,7 +152,7 @@ def _emptied(held: deque[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def _read_twice(source: EventSource) -> Iterator[pa.RecordBatch]:
     done = 0
     stitch = is_unstitched(source)
-    columns = (*COLUMNS, TOLD, *(STEPS if stitch else ()))
+    columns = LOOKED_AT if stitch else (*COLUMNS, TOLD)
     with contextlib.closing(Rereading(source.schema, source.batches())) as rows:
         while True:
             with source.again(columns) as first:

@@ -16,6 +16,7 @@ from fyke.events.retis.lines import Block, Places
 from fyke.events.retis.scan import Flags, Numbers, whole_numbers
 from fyke.events.retis.shapes import Shape, Unfit, learn
 from fyke.events.retis.table import NO_COLUMN, NUMBERS, Part, Table
+from fyke.events.retis.texts import Ending
 
 LEAST_EVENTS = 8  # of one shape in a block, to learn it
 _OVS = b'"ovs'
@@ -51,6 +52,11 @@ class FastReader:
         self._least = least
         self._shapes: dict[int, list[Shape]] = {}  # by how many quotes they have
         self._layouts = Layouts()
+        self._of_left: Collection[str] | None = None
+
+    def leave(self, wanted: Collection[str]) -> None:
+        """Leave events where they are. wanted: the columns to make of those that are left; others get all."""
+        self._of_left = wanted
 
     def read(self, block: Block) -> Found:
         """Return the events of a block that are of some shape, in lines all of whose events are."""
@@ -64,7 +70,9 @@ class FastReader:
             rest = _others(events, parts)
         if len(rest):
             parts += self._searched(block, events, rest)
-        return Found(block, events, parts, self._converter.sorted, self._wanted)
+        are_left = self._of_left is not None and all(part.shape.ending for part in parts)
+        wanted = self._of_left if are_left and self._of_left is not None else self._wanted
+        return Found(block, events, parts, self._converter.sorted, wanted, are_left=are_left)
 
     def _guessed(self, block: Block, events: Events) -> list[Match]:
         """Return the events that are laid out as others were. They may have more quotes than their shape."""
@@ -161,11 +169,22 @@ class Match:
 
 
 class Found:
-    """What was found in a block. lines: for each of its lines whether all its events were."""
+    """What was found in a block.
+
+    lines: for each of its lines whether all its events were. are_left: they are left where they are.
+    """
 
     def __init__(
-        self, block: Block, events: Events, parts: list[Match], is_sorted: bool, wanted: Collection[str]
+        self,
+        block: Block,
+        events: Events,
+        parts: list[Match],
+        is_sorted: bool,
+        wanted: Collection[str],
+        *,
+        are_left: bool = False,
     ) -> None:
+        self.are_left = are_left
         self._block = block
         self._events = events
         self._parts = parts
@@ -186,6 +205,13 @@ class Found:
     def row_lines(self) -> Places:
         """Return the line of each row that `batch` gives."""
         return self._events.lines[self._taken]
+
+    def insides(self) -> Flags:
+        """Say for each line whether its event has room inside of its last section."""
+        insides = np.zeros(len(self.lines), np.bool_)
+        for part in self._parts:
+            insides[self._events.lines[part.events]] = part.shape.ending == Ending.INSIDE
+        return insides
 
     def batch(self, schema: pa.Schema, series: Places) -> tuple[pa.RecordBatch, Flags]:
         """Return the rows, and which of them are right: of the others the base64 isn't.

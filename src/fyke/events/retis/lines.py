@@ -16,7 +16,7 @@ MAX_LINE = 64 << 20  # bytes; a Retis event takes some 600, a series is one pack
 Places = npt.NDArray[np.int64]
 
 PIECE = 32  # bytes; numpy needs as long to fetch eight from any place
-_PAD = bytes(PIECE)  # so that pieces can be read before the first byte and beyond the last
+PAD = bytes(PIECE)  # so that pieces can be read before the first byte and beyond the last
 _NEWLINE, _QUOTE, _BACKSLASH = b'\n"\\'
 _SPACE, _DELETE = 0x20, 0x7F  # the first printable character, and what comes after the last
 
@@ -32,7 +32,8 @@ class Block:
     content: their bytes between paddings. starts, ends: where each line begins, and its newline is (of a last
     line without one: where the bytes end). plain: for each line, whether it is of printable ASCII without
     backslashes; in such a line every quote begins or ends a string, and a string is its bytes.
-    first: the number of the first line in the file, from 1.
+    first: the number of the first line in the file, from 1. offset: where it is there, in bytes from where
+    reading began.
     """
 
     content: bytes
@@ -40,11 +41,12 @@ class Block:
     ends: Places
     plain: npt.NDArray[np.bool_]
     first: int
+    offset: int = 0
 
     def line(self, number: int) -> bytes:
         """Return line `number` of the block, from 0, with its newline."""
         end = int(self.ends[number])
-        return self.content[int(self.starts[number]) : min(end + 1, len(self.content) - len(_PAD))]
+        return self.content[int(self.starts[number]) : min(end + 1, len(self.content) - len(PAD))]
 
     @cached_property
     def bytes(self) -> npt.NDArray[np.uint8]:
@@ -97,6 +99,7 @@ def blocks(file: BinaryIO, first: int) -> Iterator[Block]:
 
     first: the number of the line that begins here. Raises LongLine, after the lines before it.
     """
+    offset = 0
     rest: list[bytes] = []  # of a line whose end was not read yet
     while data := file.read(BLOCK_BYTES):
         newline = data.find(b"\n")
@@ -106,16 +109,17 @@ def blocks(file: BinaryIO, first: int) -> Iterator[Block]:
             rest.append(data)
             continue
         whole = data.rindex(b"\n") + 1
-        block = _block(b"".join((_PAD, *rest, memoryview(data)[:whole], _PAD)), first)
+        block = _block(b"".join((PAD, *rest, memoryview(data)[:whole], PAD)), first, offset)
         yield block
         first += len(block.starts)
+        offset += len(block.content) - 2 * len(PAD)
         rest = [data[whole:]]
     if any(rest):
-        yield _block(b"".join((_PAD, *rest, _PAD)), first)
+        yield _block(b"".join((PAD, *rest, PAD)), first, offset)
 
 
-def _block(content: bytes, first: int) -> Block:
-    inner = np.frombuffer(content, np.uint8)[len(_PAD) : -len(_PAD)]
+def _block(content: bytes, first: int, offset: int) -> Block:
+    inner = np.frombuffer(content, np.uint8)[len(PAD) : -len(PAD)]
     odd = np.flatnonzero(inner < _SPACE)
     is_end = inner[odd] == _NEWLINE
     ends, odd = odd[is_end], odd[~is_end]
@@ -126,4 +130,4 @@ def _block(content: bytes, first: int) -> Block:
     starts = np.concatenate(([0], ends[:-1] + 1))
     plain = np.ones(len(starts), np.bool_)
     plain[np.searchsorted(starts, odd, side="right") - 1] = False
-    return Block(content, starts + len(_PAD), ends + len(_PAD), plain, first)
+    return Block(content, starts + len(PAD), ends + len(PAD), plain, first, offset)

@@ -19,9 +19,12 @@ from fyke.events.retis.arrays import indices_of
 from fyke.events.retis.events import event_in_series, event_of, json_text, rows_of
 from fyke.events.retis.fragments import Pattern, joined
 from fyke.events.retis.lines import Places
+from fyke.events.retis.mapping import OWN
 from fyke.events.retis.series import AFTER, BEFORE, add_series
+from fyke.events.retis.texts import COLUMN
 from fyke.events.retis.values import (
     ADDRESSES,
+    COPIED,
     FOREIGN,
     MARK,
     PROBE,
@@ -53,11 +56,15 @@ def lines_of(
     """Return the lines of a file that a batch is, and where each ends.
 
     begins: where journeys begin (the first row does), each of which is a line; None: a row is.
+    With journeys there may be a column of `texts.TEXTS`: these rows are copied.
     learned: the same for all batches of a file.
     """
-    values = Values(batch)
+    copied = batch.column(COLUMN) if COLUMN in batch.schema.names else None
+    values = Values(batch if copied is None else batch.drop_columns([COLUMN]))
     if begins is not None:
         add_series(values, batch, begins)
+    if copied is not None:
+        values.copy(copied)
     whole = _texts(values, batch, "\n" if begins is None else None, learned or Learned())
     last = np.arange(batch.num_rows) if begins is None else np.append(begins[1:], batch.num_rows) - 1
     offsets = np.frombuffer(whole.buffers()[1], np.int32)[whole.offset : whole.offset + len(whole) + 1]
@@ -127,10 +134,11 @@ def _identity(values: Values, place: int) -> Hashable:
 
 def _pattern(values: Values, place: int, *, is_sorted: bool) -> Pattern:
     """Return the pattern of a row."""
-    keys: list[Key] = []
+    copied = next((key for key in COPIED if key in values.there and values.there[key][place]), None)
+    keys: list[Key] = [] if copied is None else [copied]
     row: dict[str, Any] = {name: {} for name, present in values.present.items() if present[place]}
     for key, there in values.there.items():
-        if not there[place] or key == TRACKING_SKB:
+        if not there[place] or key == TRACKING_SKB or key in COPIED:
             continue
         if key == PROBE and values.probe[place]:
             value: Any = FOREIGN[values.probe[place] - 1]
@@ -150,14 +158,23 @@ def _pattern(values: Values, place: int, *, is_sorted: bool) -> Pattern:
         if values.there[TRACKING_SKB][place]:
             tracking = {"skb": _FIRST + len(keys), "idx": _FIRST + len(keys) + 1}
             keys += [TRACKING_SKB, TRACKING_INDEX]
-        event = event_in_series(row, tracking)
+        event = event_in_series(row if copied is None else {"timestamp_ns": 0, **row}, tracking)
     literals, used, end = [], [], 0
-    text = json_text(event)
+    text = json_text(event) if copied is None else _continued(event, copied)
     for match in MARK.finditer(text):
         literals.append(text[end : match.start()])
         used.append(keys[int(match[1] or match[2])])
         end = match.end()
     return Pattern((*literals, text[end:]), tuple(used))
+
+
+def _continued(event: dict[str, Any], copied: Key) -> str:
+    """Return the JSON of an event that begins as it is in a file, the first value."""
+    own = event[OWN]
+    rest = {key: value for key, value in event.items() if key not in ("common", OWN)}
+    inside = "" if copied == COPIED[1] else f'"{OWN}":{{'
+    after = "," + json_text(rest)[1:] if rest else "}"
+    return f"{_FIRST},{inside}{json_text(own)[1:]}{after}"
 
 
 _TYPES = {

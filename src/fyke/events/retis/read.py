@@ -17,13 +17,15 @@ from fyke.errors import InputError
 from fyke.events.escape import printable
 from fyke.events.recognise import RETIS_JSON
 from fyke.events.retis import lines
+from fyke.events.retis.arrays import bools_of, indices_of
 from fyke.events.retis.bad_event import BadEvent
 from fyke.events.retis.exact import Converter, parse
-from fyke.events.retis.fast import LEAST_EVENTS, FastReader
-from fyke.events.retis.lines import Block
+from fyke.events.retis.fast import LEAST_EVENTS, FastReader, Found
+from fyke.events.retis.lines import PAD, Block, Places
 from fyke.events.retis.mapping import STARTUP
 from fyke.events.retis.rest import Rest, merged
 from fyke.events.retis.startup import RETIS_VERSION, facts_of
+from fyke.events.retis.texts import COLUMN, PLACES, Texts
 from fyke.events.retis.versions import fixes
 from fyke.events.schema import ALWAYS, arrow_schema
 from fyke.events.store import count_events
@@ -57,6 +59,7 @@ class RetisPart:
         self._line = 1
         self._events = 0
         self._series = 0
+        self._begin: int | None = None  # where reading begins, when texts are kept
         try:
             first = parse(self._first_line())
             event = first[-1] if isinstance(first, list) and first else first
@@ -80,6 +83,17 @@ class RetisPart:
 
     def keep_codes(self) -> None:
         """Change nothing: these files have no codes."""
+
+    def keep_texts(self, columns: Collection[str]) -> Texts | None:
+        """See `EventSource`."""
+        if self._converter.sorted or self._converter.fixes:
+            return None
+        texts = Texts.of(self.path, self._file)
+        if texts is not None:
+            self.schema = self.schema.append(pa.field(COLUMN, PLACES))
+            self._fast.leave({*columns, *ALWAYS})
+            self._begin = self._file.tell()
+        return texts
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the events, batch by batch, in the columns of `schema`."""
@@ -105,15 +119,19 @@ class RetisPart:
     def _block(self, block: Block) -> Iterator[pa.RecordBatch]:
         found = self._fast.read(block)
         while True:
-            rest = Rest(block, found.lines, self._converter, self.schema, self._series)
+            rest = Rest(block, found.lines, self._converter, arrow_schema(), self._series)
             series = self._series + np.cumsum(rest.has_rows) - 1
-            batch, right = found.batch(self.schema, series)
+            batch, right = found.batch(arrow_schema(), series)
             if right.all():
                 break
             found.refuse(~right)
         self._series += int(rest.has_rows.sum())
         self.unknown_sections.update(rest.unknown())
-        batch = merged(batch, found.row_lines(), rest)
+        batch, row_lines = merged(batch, found.row_lines(), rest)
+        if self._begin is not None:
+            batch = batch.append_column(
+                self.schema.field(COLUMN), _places(block, found, row_lines, self._begin)
+            )
         for start in range(0, batch.num_rows, BATCH_ROWS):
             yield batch.slice(start, BATCH_ROWS)
         if rest.problem is not None:
@@ -125,3 +143,15 @@ class RetisPart:
             f"{self.path} is damaged at line {line}, after {self._events} events: {reason}",
             "what comes before was read; a collection that was killed, or a full disk, can leave such a file",
         ) from why
+
+
+def _places(block: Block, found: Found, lines: Places, begin: int) -> pa.StructArray:
+    """Return where the rows' events are in the file; null of those that are not left there.
+
+    lines: of the rows. begin: where reading of the file began.
+    """
+    left = found.lines[lines] if found.are_left else np.zeros(len(lines), np.bool_)
+    starts = block.starts[lines] + (begin + block.offset - len(PAD))
+    lengths = (block.ends[lines] - block.starts[lines]).astype(np.int32)
+    columns = [indices_of(starts), pa.array(lengths), bools_of(found.insides()[lines])]
+    return pa.StructArray.from_arrays(columns, fields=list(PLACES), mask=bools_of(~left))

@@ -79,11 +79,15 @@ class Rest:
         self._rows = []
 
 
-def merged(batch: pa.RecordBatch, lines: Places, rest: Rest) -> pa.RecordBatch:
-    """Return the rows of `batch`, which are of `lines`, and those of the rest in the order of their lines."""
+def merged(batch: pa.RecordBatch, lines: Places, rest: Rest) -> tuple[pa.RecordBatch, Places]:
+    """Return the rows of `batch`, which are of `lines`, and those of the rest in the order of their lines.
+
+    And the line of each.
+    """
     batch = batch.slice(0, int(np.searchsorted(lines, rest.end)))
+    lines = lines[: batch.num_rows]
     if not rest.batches:
-        return batch
-    places = np.concatenate((lines[: batch.num_rows], rest.row_lines))
-    order = indices_of(np.argsort(places, kind="stable"))
-    return pa.concat_batches([batch, *rest.batches]).take(order)
+        return batch, lines
+    lines = np.concatenate((lines, np.array(rest.row_lines, np.int64)))
+    order = np.argsort(lines, kind="stable")
+    return pa.concat_batches([batch, *rest.batches]).take(indices_of(order)), lines[order]

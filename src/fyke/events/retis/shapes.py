@@ -26,6 +26,7 @@ from fyke.events.retis.exact import Converter, Fraction, is_startup, no_number
 from fyke.events.retis.lines import PIECE, Block, Places
 from fyke.events.retis.rows import Row
 from fyke.events.retis.scan import Flags
+from fyke.events.retis.texts import Ending, ending
 from fyke.events.schema import HEADER, sections
 
 MAX_LENGTH = 1 << 16  # bytes of an event that a shape is learned from
@@ -76,7 +77,7 @@ class Shape:
     strings: which values are what.
     columns: key -> the value's place in `numbers` or `strings` (of a list: places), or what is the same in
     all these events. sections: those that the event has. told_place: it says itself where in a journey
-    it is, or that it is nowhere.
+    it is, or that it is nowhere. ending: where there is room for that.
     """
 
     texts: tuple[bytes, ...]
@@ -91,6 +92,7 @@ class Shape:
     columns: dict[Key, Any]
     sections: tuple[str, ...]
     told_place: bool
+    ending: Ending
 
     def find(
         self, block: Block, quotes: Places, first_quotes: Places, starts: Places, ends: Places
@@ -160,7 +162,7 @@ def learn(line: bytes, converter: Converter) -> Shape:
     tracking = marked.get("tracking")
     if isinstance(tracking, dict) and "idx" in tracking:
         columns[TRACKING_INDEX] = _place(tracking["idx"], "uint32", numbered)
-    return _shape(line, numbered, columns, row)
+    return _shape(line, numbered, columns, row, ending(event, line))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -248,7 +250,7 @@ def _place(value: Any, kind: str, slots: list[_Value]) -> Any:
     return sum(slot.is_number == slots[number].is_number for slot in slots[:number])
 
 
-def _shape(line: bytes, slots: list[_Value], columns: dict[Key, Any], row: Row) -> Shape:
+def _shape(line: bytes, slots: list[_Value], columns: dict[Key, Any], row: Row, room: Ending) -> Shape:
     begins = [0, *(slot.end for slot in slots)]
     ends = [*(slot.start for slot in slots), len(line)]
     literals = [line[begin:end] for begin, end in zip(begins, ends, strict=True)]
@@ -273,6 +275,7 @@ def _shape(line: bytes, slots: list[_Value], columns: dict[Key, Any], row: Row) 
         columns=columns,
         sections=tuple(name for name, values in row.items() if isinstance(values, dict)),
         told_place="journey" in row,
+        ending=room,
     )
 
 

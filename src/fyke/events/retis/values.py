@@ -16,15 +16,18 @@ import pyarrow.compute as pc
 
 from fyke.events.column import Column
 from fyke.events.retis import connections, left, ovs
-from fyke.events.retis.arrays import indices_of, valid
+from fyke.events.retis.arrays import flags_of, indices_of, valid
 from fyke.events.retis.events import json_text, name_in_json
 from fyke.events.retis.lines import Places
 from fyke.events.retis.mapping import NAMES, PROBE_TYPES
 from fyke.events.retis.scan import Flags
+from fyke.events.retis.texts import COLUMN
 from fyke.events.schema import HEADER, arrow_schema, sections
 
 Key = tuple[str, str]  # a section and a column; of the header: "" and a column
 MARK = re.compile(r'"FYKE:?([0-9]{8})"|1[0-9]{22}([0-9]{8})')
+# Events as they stand in a file, with room behind their last section, or inside of it (see texts.py).
+COPIED = tuple((COLUMN, name) for name in ("after", "inside"))
 TRACKING_SKB, TRACKING_INDEX = ("tracking", "skb"), ("tracking", "idx")  # the place in Retis' series
 PROBE = ("kernel", "probe_type")
 _CONNECTIONS = (connections.CT, connections.PARENT)
@@ -32,6 +35,7 @@ _CONNECTIONS = (connections.CT, connections.PARENT)
 SHAPING = {(c, name) for c in _CONNECTIONS for name in ("state", "protocol", "zone_dir")}
 ADDRESSES = {(c, f"{way}_{end}") for c in _CONNECTIONS for way in ("orig", "reply") for end in ("src", "dst")}
 FOREIGN = sorted(PROBE_TYPES)
+_JOURNEY = "journey"
 _SAMPLE = 512  # rows that tell whether most values of a column are different
 
 
@@ -80,6 +84,7 @@ class Values:
         self.shaping: dict[Key, Places] = {}
         self._arrays: dict[Key, tuple[Column, pa.Array]] = {}
         self._coded: dict[Key, Coded] = {}
+        self._whole: dict[Key, pa.StringArray] = {}  # the texts of COPIED
         self._places: dict[str, Places] = {}  # sections that few rows have: these rows
         for column in HEADER:
             self._add(("", column.name), column, batch.column(column.name), None)
@@ -115,6 +120,29 @@ class Values:
         elif key == PROBE:
             self.probe = _codes(pc.index_in(array, pa.array(FOREIGN)))
 
+    def copy(self, column: pa.StructArray) -> None:
+        """Let rows be what they are in a file, but for their place in a journey. column: `texts.TEXTS`."""
+        copied = valid(column)
+        texts, inside = (pc.struct_field(column, name) for name in ("text", "inside"))
+        masked: dict[int, Flags] = {}
+
+        def of_others(flags: Flags) -> Flags:
+            return masked.setdefault(id(flags), flags & ~copied)
+
+        kept = (TRACKING_SKB[0], _JOURNEY)
+        self.there = {k: there if k[0] in kept else of_others(there) for k, there in self.there.items()}
+        self.present = {n: there if n in kept else of_others(there) for n, there in self.present.items()}
+        self.there = {k: there for k, there in self.there.items() if k == TRACKING_SKB or there.any()}
+        self.present = {name: there for name, there in self.present.items() if there.any()}
+        self.exact &= ~copied
+        self.probe = np.where(copied, 0, self.probe)
+        self.shaping = {key: np.where(copied, 0, numbers) for key, numbers in self.shaping.items()}
+        is_inside = copied & flags_of(inside.fill_null(False))
+        for key, there in zip(COPIED, (copied & ~is_inside, is_inside), strict=True):
+            if there.any():
+                self.there[key] = there
+                self._whole[key] = texts
+
     def _has_text(self, key: Key) -> Flags:
         coded = self.coded(key)
         has = np.append(False, valid(coded.texts))[coded.codes]
@@ -138,8 +166,8 @@ class Values:
 
     def is_varied(self, key: Key) -> bool:
         """Say whether most values are different, as far as a few tell, and text is soon made of them."""
-        if key in self._coded:
-            return False
+        if key in self._coded or key in self._whole:
+            return key in self._whole
         column, array = self._arrays[key]
         if column.type in ("string", "bool", "list<string>"):
             return False
@@ -175,6 +203,8 @@ class Values:
 
     def whole(self, key: Key) -> pa.StringArray:
         """Return the text of each row, null where it has no value."""
+        if key in self._whole:
+            return self._whole[key]
         if key not in self._coded:
             column, array = self._arrays[key]
             return _texts(key, column, array)

@@ -17,31 +17,39 @@ from fyke.events.retis.arrays import flags_of, numbers_of
 from fyke.events.retis.events import event_of, json_text
 from fyke.events.retis.patterns import Learned, lines_of
 from fyke.events.retis.startup import startup_event
+from fyke.events.schema import arrow_schema
 from fyke.events.store import note_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from fyke.events.retis.lines import Places
+    from fyke.events.retis.texts import Texts
 
 __all__ = ["RetisWriter", "event_of"]
 
 MAX_BATCH_BYTES = 256 << 20  # a larger batch is written in parts: Arrow's text holds 2 GiB
+MAX_TEXT_BYTES = 8 << 20  # the same where events are copied: with more, they are out of the CPU's cache
 
 
 class RetisWriter:
     """Writes a Retis file; used like `EventWriter`, and as safe on a full disk, to the last whole line.
 
     Facts with `order` `journey` give a sorted file: one line a journey, whose rows must be together.
+    texts: what the batches' column `text` is of: a sorted file then copies these rows.
     """
 
-    def __init__(self, path: str, facts: Facts, *, limit_bytes: int | None = None) -> None:
+    def __init__(
+        self, path: str, facts: Facts, *, limit_bytes: int | None = None, texts: Texts | None = None
+    ) -> None:
         self.facts = facts
+        self._texts = texts
         self._limit = limit_bytes
         self._sorted = facts.order == "journey"
         self._open: list[pa.RecordBatch] = []  # rows of the journey that may go on in the next batch
         self._journey_id: int | None = None
         self._learned = Learned()
+        self._accepted = arrow_schema()  # of the last batch without strings by number
         self._output = Output(path, self._header, limit_bytes=limit_bytes)
 
     @property
@@ -66,9 +74,12 @@ class RetisWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Write one batch; its strings may be by number. Raises RunError when the disk is full or fails."""
-        plain = plain_schema(batch.schema)
-        if not batch.schema.equals(plain):
-            batch = conform(batch, plain)
+        if not batch.schema.equals(self._accepted):
+            plain = plain_schema(batch.schema)
+            if batch.schema.equals(plain):
+                self._accepted = plain
+            else:
+                batch = conform(batch, plain)
         if not self._sorted:
             self._lines(batch, None)
             return
@@ -136,13 +147,22 @@ class RetisWriter:
 
     def _lines(self, batch: pa.RecordBatch, begins: Places | None) -> None:
         """Write the rows, in blocks that the file has room for. begins: of journeys, in a sorted file."""
-        if batch.nbytes > MAX_BATCH_BYTES and (parts := _halves(batch, begins)):
+        if self._is_large(batch) and (parts := _halves(batch, begins)):
             for part in parts:
                 self._lines(*part)
             return
         if not batch.num_rows:
             return
+        if self._texts is not None:
+            batch = self._texts.fill(batch)
         data, ends = lines_of(batch, begins, self._learned)
+        self._append(batch, begins, data, ends)
+
+    def _is_large(self, batch: pa.RecordBatch) -> bool:
+        copied = 0 if self._texts is None else self._texts.size(batch)
+        return copied > MAX_TEXT_BYTES or batch.nbytes > MAX_BATCH_BYTES
+
+    def _append(self, batch: pa.RecordBatch, begins: Places | None, data: memoryview, ends: Places) -> None:
         notes = note_rows(batch)
         counts = np.ones(batch.num_rows, np.int64) if notes is None else (~notes).astype(np.int64)
         if begins is not None:
