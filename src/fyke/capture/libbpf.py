@@ -12,10 +12,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fyke.capture.libbpf_log import Log
 from fyke.errors import Unsupported
 
-# Levels of libbpf_print_fn_t (enum libbpf_print_level).
-_WARN, _INFO, _DEBUG = 0, 1, 2
 _LOG_BYTES = 1 << 20
 
 
@@ -94,8 +93,6 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "libbpf_set_print": (_PTR, (_PTR,)),
 }
 
-_PRINT_FN = ct.CFUNCTYPE(_INT, _INT, _STR, _PTR)
-
 
 @functools.cache
 def library() -> ct.CDLL:
@@ -119,33 +116,6 @@ def _check(value: int | None, what: str) -> int:
         number = -value if value is not None and value < -1 else ct.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
     return value
-
-
-class Log:
-    """libbpf's messages, kept instead of printed: the last of them explain a failure."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        libc = ct.CDLL(None)
-        vsnprintf = libc.vsnprintf
-        vsnprintf.argtypes = (ct.c_char_p, _SIZE, _STR, _PTR)
-        buffer = ct.create_string_buffer(1 << 24)
-
-        def keep(level: int, fmt: bytes, arguments: int) -> int:
-            if level <= _INFO:
-                vsnprintf(buffer, len(buffer), fmt, arguments)
-                self.lines.extend(buffer.value.decode(errors="replace").splitlines())
-            return 0
-
-        self.callback = _PRINT_FN(keep)
-
-    def summary(self) -> str:
-        """Return the line that says most: the verifier's last complaint, or libbpf's own last words."""
-        lines = [line.strip() for line in self.lines if line.strip()]
-        for i, line in enumerate(lines):
-            if "END PROG LOAD LOG" in line and i >= 2:
-                return lines[i - 2] if lines[i - 1].startswith("processed ") else lines[i - 1]
-        return lines[-1] if lines else ""
 
 
 @contextmanager

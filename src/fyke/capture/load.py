@@ -19,6 +19,7 @@ from fyke.capture.autoprobe import any_function
 from fyke.capture.filters import FilterCode, compile_filters
 from fyke.capture.kernel import Kernel
 from fyke.capture.layout import RecordLayout, read_layout, struct_dtype
+from fyke.capture.libbpf_log import Log
 from fyke.capture.mechanisms import MECHANISMS
 from fyke.capture.names import MOST_NAMES
 from fyke.capture.plan import Plan
@@ -294,7 +295,7 @@ def _raise_limits() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _load_error(error: OSError, log: libbpf.Log) -> RunError | Unsupported:
+def _load_error(error: OSError, log: Log) -> RunError | Unsupported:
     if error.errno in (1, 13):  # EPERM, EACCES
         if os.geteuid() != 0:
             return Unsupported(
