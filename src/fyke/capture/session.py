@@ -20,6 +20,8 @@ from fyke.capture.loss import Gap, LossCounters
 from fyke.capture.names import KernelNames
 from fyke.capture.plan import Plan
 from fyke.capture.rings import Bytes2D, Rings
+from fyke.collectors.ct.events import CT_EVENT
+from fyke.events.heap import give_back
 from fyke.kernel.machine import kernel_clock_ns
 from fyke.kernel.netns import own_inode
 from fyke.kernel.view import LiveKernel
@@ -70,6 +72,9 @@ class Session:
             self.loss = LossCounters(plan, self._loaded.counters, programs, kernel_clock_ns())
             self._adding = Adding(plan, kernel, self._loaded, self._attached, names) if plan.adds else None
             self._watch = self._daemon_watch(kernel)
+            if self._adding is None and self._watch is None:
+                kernel.forget(symbols=not (plan.any_stack or CT_EVENT.name in plan.sections))
+                give_back()
             self._loaded.enable(True)
         except BaseException:
             self.close()

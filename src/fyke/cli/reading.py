@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 @contextlib.contextmanager
 def open_inputs(paths: Sequence[str], columns: Collection[str] | None = None) -> Iterator[EventSource]:
     """Open what a command is given, see `open_merged`. On a terminal it is shown how far reading is."""
+    from fyke.events.heap import keep_freed
     from fyke.events.merged import open_merged
-    from fyke.journeys.heap import keep_freed
 
     keep_freed()
     with reading_shown(), open_merged(paths, columns) as source:

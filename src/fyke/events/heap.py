@@ -1,4 +1,4 @@
-"""The C library's heap: what is freed is kept for the next batch, or given back while DuckDB is growing."""
+"""The C library's heap: what is freed is kept for the next batch, or given back, to DuckDB or the machine."""
 
 from __future__ import annotations
 
@@ -21,14 +21,20 @@ def keep_freed() -> None:
         mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
-def given_back(batches: Iterable[_T]) -> Iterator[_T]:
-    """Yield the batches, and give back now and then what was freed meanwhile (malloc_trim(3))."""
+def give_back() -> None:
+    """Give back what is free (malloc_trim(3))."""
     trim = _function("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def given_back(batches: Iterable[_T]) -> Iterator[_T]:
+    """Yield the batches, and give back now and then what was freed meanwhile."""
     for number, batch in enumerate(batches, 1):
         yield batch
-        if trim is not None and not number % _EVERY:
+        if not number % _EVERY:
             del batch
-            trim(0)
+            give_back()
 
 
 def _function(name: str) -> Callable[..., int] | None:

@@ -23,13 +23,13 @@ import pyarrow.compute as pc
 
 from fyke.errors import InputError, RunError
 from fyke.events.facts import Facts
+from fyke.events.heap import given_back
 from fyke.events.ovs import STEPS
 from fyke.events.reader import EventSource
 from fyke.events.recognise import ARROW
 from fyke.events.schema import JOURNEY, section_type
 from fyke.journeys import order
 from fyke.journeys.flows import TOLD, Flows
-from fyke.journeys.heap import given_back
 from fyke.journeys.order import ROW_BYTES
 from fyke.journeys.spool import Rereading, Spool, spool_folder
 from fyke.journeys.stitch import Stitches, is_unstitched

@@ -74,6 +74,12 @@ class Btf(BtfTypes):
         """Return the BTF of each loaded module by its name, read on first use; self is vmlinux'."""
         return ModuleBtfs(self, directory)
 
+    def forget(self) -> None:
+        """Let go of what was looked up."""
+        super().forget()
+        for found in (self._spelled, self._ids_spelled, self._referring_to, self._protos_taking):
+            found.clear()
+
     # Functions and tracepoints
 
     def functions(self) -> list[str]:

@@ -105,6 +105,11 @@ class RawBtf:
         if unknown or 0 in kinds:
             raise ValueError(f"BTF has a type of a kind that is not known here: {min(unknown)}")
 
+    def forget(self) -> None:
+        """Let go of what was looked up: names take more memory than the types, and are soon found again."""
+        self._ids.clear()
+        self._names.clear()
+
     def locate(self, type_id: int) -> tuple[memoryview[int], int]:
         """Return (words, position) of a type. ValueError for id 0 (void) and ids that don't exist."""
         owner: RawBtf = self

@@ -239,6 +239,18 @@ class LiveKernel:
         self.__dict__.pop("symbols", None)
         return self.symbols
 
+    def forget(self, *, symbols: bool) -> None:
+        """Let go of what planning has looked up, tens of megabytes; what is asked for again is found again.
+
+        symbols: these, too.
+        """
+        if "vmlinux" in self.__dict__:
+            self.vmlinux.forget()
+        for name in ("modules", "_tracepoints", "_module_tracepoints", "_events", "filter_functions"):
+            self.__dict__.pop(name, None)
+        if symbols:
+            self.__dict__.pop("symbols", None)
+
     def _btf(self, module: str) -> Btf:
         return self.modules[module] if module else self.vmlinux
 

@@ -279,3 +279,31 @@ def test_symbols_can_be_read_again(world: World) -> None:
     assert kernel.symbols.symbol(0xFFFFFFFFC0500004) == "0xffffffffc0500004"
     assert kernel.read_symbols_again().symbol(0xFFFFFFFFC0500004) == "bpf_prog_12_raw_tp+0x4"
     assert kernel.symbols.symbol(0xFFFFFFFFC0500004) == "bpf_prog_12_raw_tp+0x4"
+
+
+def test_what_was_forgotten_is_found_again(world: World) -> None:
+    kernel = world.kernel(functions={"ip_rcv": ""})
+
+    def answers() -> list[object]:
+        return [
+            *(kernel.has_function(name) for name in ("ip_rcv", "put_page")),
+            *(kernel.enum(name) for name in ("skb_drop_reason", "nft_drop_reason")),
+            *(kernel.function_params("nft_do_chain"), kernel.tracepoint_params("nft_trace")),
+            *(kernel.functions_taking(["struct sk_buff *"]), kernel.match_tracepoints("*:kfree_skb")),
+            kernel.filter_functions,
+        ]
+
+    before, symbols = answers(), kernel.symbols
+    assert vars(world.vmlinux)["_names"]
+    kernel.forget(symbols=False)
+    assert not vars(world.vmlinux)["_names"]
+    assert "filter_functions" not in vars(kernel)
+    assert answers() == before
+    assert kernel.symbols is symbols
+    kernel.forget(symbols=True)
+    assert "symbols" not in vars(kernel)
+    assert answers() == before
+
+
+def test_nothing_is_read_to_be_forgotten() -> None:
+    LiveKernel(Sources(vmlinux=lambda: pytest.fail("read"))).forget(symbols=True)
