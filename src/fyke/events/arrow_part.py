@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import BinaryIO
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from fyke.errors import InputError
 from fyke.events.coded import numbers_schema, plain_schema, with_codes
-from fyke.events.conform import conform, conformed_schema
+from fyke.events.conform import Conform, conformed_schema
 from fyke.events.escape import printable
 from fyke.events.facts import Facts
 from fyke.events.filled import Arrays, is_plain
@@ -28,6 +29,7 @@ _GARBLED = (
     *(pa.ArrowException, ValueError, TypeError, LookupError, MemoryError, OverflowError, OSError),
     struct.error,
 )
+_KEPT = 8  # of what is made of schemas
 
 
 class ArrowPart:
@@ -62,6 +64,7 @@ class ArrowPart:
         self._chosen = np.zeros(len(self._stored), np.bool_)
         self._chosen[[place for place, _ in self._wanted]] = True
         self._arrays = Arrays(self._stored) if all(is_plain(f.type) for f in self._stored) else None
+        self._conforms: deque[tuple[pa.Schema, Conform]] = deque(maxlen=_KEPT)
         self._stored_message = bytes(self._stored.remove_metadata().serialize())
 
     def keep_codes(self) -> None:
@@ -93,9 +96,18 @@ class ArrowPart:
             batch = self._read(frame)
             batch.validate(full=True)
             self._meanings.check_size(batch)
-            return conform(batch, self.schema, self._meanings.by_name)
+            return self._conform(batch.schema)(batch, self._meanings.by_name)
         except _GARBLED as error:
             raise Damaged("a batch is garbled") from error
+
+    def _conform(self, found: pa.Schema) -> Conform:
+        """Return what makes batches of the schema; it is kept, since what is null seldom changes."""
+        for known, conform in self._conforms:
+            if found.equals(known):
+                return conform
+        conform = Conform(found, self.schema)
+        self._conforms.appendleft((found, conform))
+        return conform
 
     def _learn(self, frame: Frame) -> None:
         try:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from fyke.events.nulls import nulls
+from fyke.events.nulls import nulls, validity
 
 NUMBER = pa.int16()
 CODED = pa.dictionary(NUMBER, pa.string())
@@ -144,10 +144,7 @@ class Numbers:
         if not isinstance(ids, dict):
             return self._numbers(array, ids)
         members = [self._of(array.field(i), field.type, ids.get(field.name)) for i, field in enumerate(kind)]
-        validity = None
-        if array.null_count:
-            validity = array.buffers()[0] if not array.offset else array.is_valid().buffers()[1]
-        return pa.Array.from_buffers(kind, len(array), [validity], children=members)
+        return pa.Array.from_buffers(kind, len(array), [validity(array)], children=members)
 
     def _numbers(self, array: pa.Array, number: int) -> pa.Array:
         known = self._known.get(number, _NONE)

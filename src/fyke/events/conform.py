@@ -6,10 +6,10 @@ And several files to the columns of all of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fyke.errors import UsageError
-from fyke.events.nulls import nulls
+from fyke.events.nulls import Nulls, validity
 from fyke.events.schema import arrow_schema
 
 if TYPE_CHECKING:
@@ -42,26 +42,88 @@ def conformed_schema(found: pa.Schema) -> pa.Schema:
     return pa.schema([*fields, *extra])
 
 
-def conform(
-    batch: pa.RecordBatch, schema: pa.Schema, meanings: Mapping[str, Meaning] | None = None
-) -> pa.RecordBatch:
+def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Return the batch with the columns of `schema` (made by `conformed_schema` from the batch's own).
 
-    meanings: of columns that hold the numbers of strings. Where the schema has strings, these are put there.
     Raises ValueError when a value doesn't fit or a time is missing.
     """
-    import pyarrow as pa
+    return Conform(batch.schema, schema)(batch)
 
-    coded, names = meanings or {}, set(batch.schema.names)
-    columns = [
-        _column(batch.column(f.name), f.type, coded.get(f.name))
-        if f.name in names
-        else nulls(len(batch), f.type)
-        for f in schema
-    ]
-    if columns[0].null_count:
-        raise ValueError("a row has no time")
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+class Conform:
+    """`conform` for many batches of one schema: how each column is made is found out once.
+
+    Batches may hold the numbers of strings, whose meanings come with them, by column. Where the schema has
+    strings, these are put there.
+    """
+
+    def __init__(self, found: pa.Schema, schema: pa.Schema) -> None:
+        self._schema = schema
+        places = {name: place for place, name in enumerate(found.names)}
+        self._names = schema.names
+        self._places = [places.get(name) for name in schema.names]
+        self._columns = [
+            Nulls(field.type) if place is None else _Column(found.field(place).type, field.type)
+            for place, field in zip(self._places, schema, strict=True)
+        ]
+
+    def __call__(
+        self, batch: pa.RecordBatch, meanings: Mapping[str, Meaning] | None = None
+    ) -> pa.RecordBatch:
+        """Return a batch of the schema."""
+        import pyarrow as pa
+
+        coded, rows, columns = meanings or {}, len(batch), []
+        for name, place, column in zip(self._names, self._places, self._columns, strict=True):
+            if isinstance(column, Nulls):
+                columns.append(column(rows))
+            else:
+                columns.append(column(batch.column(place), coded.get(name)))
+        if columns[0].null_count:
+            raise ValueError("a row has no time")
+        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
+
+
+class _Column:
+    """How arrays of one type become those of another."""
+
+    def __init__(self, found: pa.DataType, wanted: pa.DataType) -> None:
+        from pyarrow import types
+
+        self._wanted = wanted
+        self._is_same = found.equals(wanted)
+        self._is_coded = types.is_dictionary(wanted)
+        self._members: list[tuple[str, int, _Column | Nulls]] | None = None
+        if types.is_struct(wanted) and types.is_struct(found) and not self._is_same:
+            have = {field.name: place for place, field in enumerate(found)}
+            self._members = [
+                (f.name, have[f.name], _Column(found.field(have[f.name]).type, f.type))
+                if f.name in have
+                else (f.name, -1, Nulls(f.type))
+                for f in wanted
+            ]
+
+    def __call__(self, array: pa.Array, meaning: Meaning | None) -> pa.Array:
+        import pyarrow as pa
+
+        if isinstance(meaning, pa.Array):
+            if self._is_coded:
+                return pa.DictionaryArray.from_arrays(array.cast(self._wanted.index_type), meaning)
+            return _as(meaning.take(array), self._wanted)
+        if self._is_same:
+            return array
+        if self._members is None:
+            return array.cast(self._wanted)
+        members, rows = meaning or {}, len(array)
+        parts = [
+            column(rows) if isinstance(column, Nulls) else column(array.field(place), members.get(name))
+            for name, place, column in self._members
+        ]
+        return pa.Array.from_buffers(self._wanted, rows, [validity(array)], children=parts)
+
+
+def _as(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    return array if array.type.equals(wanted) else array.cast(wanted)
 
 
 def joined_schema(schemas: list[pa.Schema]) -> pa.Schema:
@@ -123,32 +185,6 @@ def _merged(name: str, wanted: pa.DataType, found: pa.DataType) -> pa.DataType:
     for extra, kind in types.items():
         _refuse_exotic(f"{name}.{extra}", kind)
     return pa.struct([*fields, *(f for f in inner if f.name in types)])
-
-
-def _column(array: pa.Array, wanted: pa.DataType, meaning: Meaning | None = None) -> pa.Array:
-    import pyarrow as pa
-
-    if isinstance(meaning, pa.Array):
-        if pa.types.is_dictionary(wanted):
-            return pa.DictionaryArray.from_arrays(array.cast(wanted.index_type), meaning)
-        return _column(meaning.take(array), wanted)
-    members: Mapping[str, Any] = meaning or {}
-    if array.type.equals(wanted):
-        return array
-    if pa.types.is_struct(wanted) and pa.types.is_struct(array.type):
-        have = {array.type.field(i).name: i for i in range(array.type.num_fields)}
-        parts = []
-        for i in range(wanted.num_fields):
-            field = wanted.field(i)
-            if field.name in have:
-                parts.append(_column(array.field(have[field.name]), field.type, members.get(field.name)))
-            else:
-                parts.append(nulls(len(array), field.type))
-        fields = [wanted.field(i) for i in range(wanted.num_fields)]
-        return pa.StructArray.from_arrays(
-            parts, fields=fields, mask=array.is_null() if array.null_count else None
-        )
-    return array.cast(wanted)
 
 
 def _castable(found: pa.DataType, wanted: pa.DataType) -> bool:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fyke.events.nulls import validity
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -143,7 +145,4 @@ def _narrowed(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if array.type.equals(kind):
         return array
     members = [_narrowed(array.field(array.type.get_field_index(f.name)), f.type) for f in kind]
-    validity = None
-    if array.null_count:
-        validity = array.buffers()[0] if not array.offset else array.is_valid().buffers()[1]
-    return pa.Array.from_buffers(kind, len(array), [validity], children=members)
+    return pa.Array.from_buffers(kind, len(array), [validity(array)], children=members)

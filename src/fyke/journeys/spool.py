@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import tempfile
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from fyke.errors import InputError
 from fyke.events.nulls import nulls
 from fyke.journeys.take import taken
+
+Rows = npt.NDArray[np.int64]  # by number
+Counts = list[tuple[int, int]]  # of batches: number, and how many of its rows
 
 # Held in memory up to this size; beyond it, compressing to a file costs less than new memory does.
 MEMORY_BYTES = 48 << 20
@@ -50,8 +55,45 @@ class Spool:
         self._expect(len(batch))
         self._hold(len(self._left) - 1, batch)
 
-    def fetch(self, rows: np.ndarray[Any, Any]) -> pa.RecordBatch:
+    def fetch(self, rows: Rows) -> pa.RecordBatch:
         """Return the rows of these numbers (int64), in this order. No `append` may follow."""
+        if not len(rows):
+            return pa.RecordBatch.from_pylist([], schema=self.schema)
+        pieces, counts, places = self._stretch(rows) or self._scattered(rows)
+        self._forget(counts)
+        taken_from = pa.array(places)
+        columns = [taken([p.column(i) for p in pieces], taken_from) for i in range(len(self.schema))]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+    def close(self) -> None:
+        """Free memory and disk."""
+        self._held.clear()
+        if self._file is not None:
+            self._file.close()
+
+    def _stretch(self, rows: Rows) -> tuple[list[pa.RecordBatch], Counts, Rows] | None:
+        """Return the batches that have the rows, how many of each, and where the rows are in all together.
+
+        None where these aren't most rows of batches that follow each other, as in a file nearly in order.
+        """
+        low, high = int(rows.min()), int(rows.max()) + 1
+        first, last = bisect_right(self._starts, low) - 1, bisect_left(self._starts, high) - 1
+        if high - low > 2 * len(rows):
+            return None
+        before = [0, *(int(np.count_nonzero(rows < start)) for start in self._starts[first + 1 : last + 1])]
+        counts = list(zip(range(first, last + 1), np.diff([*before, len(rows)]).tolist(), strict=True))
+        if not all(count for _, count in counts):
+            return None  # one that was fetched to the end before may be gone
+        ends = [min(end, high) for end in self._starts[first + 1 : last + 2]]
+        pieces = []
+        for (number, _), end in zip(counts, ends, strict=True):
+            start = self._starts[number]
+            begin = max(low, start)
+            pieces.append(self._batch(number).slice(begin - start, end - begin))
+        return pieces, counts, rows - low
+
+    def _scattered(self, rows: Rows) -> tuple[list[pa.RecordBatch], Counts, Rows]:
+        """Return the same of the batches that have some of the rows."""
         starts = np.asarray(self._starts)
         owner = np.searchsorted(starts, rows, side="right") - 1
         pieces, counts, shift = [], [], np.zeros(len(starts), np.int64)
@@ -63,18 +105,9 @@ class Spool:
             counts.append((number, len(wanted)))
             shift[number] = fetched - low
             fetched += high - low
-        self._forget(counts)
-        places = pa.array(rows + shift[owner])
-        columns = [taken([p.column(i) for p in pieces], places) for i in range(len(self.schema))]
-        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        return pieces, counts, rows + shift[owner]
 
-    def close(self) -> None:
-        """Free memory and disk."""
-        self._held.clear()
-        if self._file is not None:
-            self._file.close()
-
-    def _forget(self, counts: list[tuple[int, int]]) -> None:
+    def _forget(self, counts: Counts) -> None:
         """Note how many rows of each batch were fetched; drop those of which none is left."""
         for number, count in counts:
             self._left[number] -= count

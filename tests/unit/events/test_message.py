@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fyke.events.coded import Numbers, by_name, coded_schema
-from fyke.events.conform import conform
+from fyke.events.conform import Conform
 from fyke.events.filled import Arrays
 from fyke.events.frames import Frames, Header
 from fyke.events.message import Encoder, narrowed_message
@@ -133,4 +133,4 @@ def test_some_columns_are_read(
     assert set(found.schema.names) <= wanted
     names = [name for name in schema.names if name in wanted]
     meanings = by_name(coded, [told.get(number, pa.array([], pa.string())) for number in range(100)])
-    assert conform(found, schema, meanings).select(names) == batch.select(names)
+    assert Conform(found.schema, schema)(found, meanings).select(names) == batch.select(names)
