@@ -131,19 +131,21 @@ def _decoded_at_once(texts: pa.StringArray) -> tuple[bytes, Places, Places] | No
     """Return bytes, and where those of each string begin and end; None when not all are base64."""
     offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
     content = texts.buffers()[2]
-    raw = bytes(memoryview(content)[offsets[0] : offsets[-1]]) if content is not None else b""
+    length = int(offsets[-1] - offsets[0])
+    letters = np.zeros(length + 2, np.uint8)  # never before the first: -1, -2 are these zeros
+    if length:
+        letters[:length] = np.frombuffer(content, np.uint8)[offsets[0] : offsets[-1]]
     begins, ends = offsets[:-1] - offsets[0], offsets[1:] - offsets[0]
     if ((ends - begins) % 4).any():
         return None
-    letters = np.frombuffer(raw + b"\0\0", np.uint8)  # never before the first: -1, -2 are these zeros
     filled = ends > begins
     one = filled & (letters[ends - 1] == ord("="))
     two = one & (letters[ends - 2] == ord("="))
     padding = one.astype(np.int64) + two
-    if raw.count(b"=") != padding.sum():
-        return None
+    # Padding becomes zeros, as if all were one string; strictly, there may be no other.
+    letters[(ends - 1)[one]] = letters[(ends - 2)[two]] = ord("A")
     try:
-        data = binascii.a2b_base64(raw.replace(b"=", b"A"), strict_mode=True)
+        data = binascii.a2b_base64(letters.data[:length], strict_mode=True)
     except binascii.Error:
         return None
     return data, begins // 4 * 3, ends // 4 * 3 - padding
