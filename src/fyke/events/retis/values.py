@@ -135,8 +135,6 @@ class Values:
         self.there = {k: there for k, there in self.there.items() if k == TRACKING_SKB or there.any()}
         self.present = {name: there for name, there in self.present.items() if there.any()}
         self.exact &= ~copied
-        self.probe = np.where(copied, 0, self.probe)
-        self.shaping = {key: np.where(copied, 0, numbers) for key, numbers in self.shaping.items()}
         is_inside = copied & flags_of(inside.fill_null(False))
         for key, there in zip(COPIED, (copied & ~is_inside, is_inside), strict=True):
             if there.any():
