@@ -146,6 +146,10 @@ class Output:
             self._failed = True
             self._cut()
             raise self._run_error(error) from error
+        except BaseException:  # Ctrl-C between two pieces
+            self._failed = True
+            self._cut()
+            raise
         self._size += len(block)
         self.bytes_written += len(block)
 

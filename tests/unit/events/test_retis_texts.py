@@ -145,6 +145,23 @@ def test_what_is_copied_and_what_is_not(tmp_path: Path, copied: list[int], name:
     assert sum(copied) == (20 if name in ("other", "upcall", "é", "\\") else 40)
 
 
+UNLIKE_OURS = [
+    {**EVENT, "kernel": {"symbol": "ip_rcv", "probe_type": "fexit"}},  # Retis has no such probe
+    {**EVENT, "dev": {"name": "eth0"}},  # Retis would refuse it
+    {**EVENT, "fyke": {"skb_tracking": {"orig_head": 9, "timestamp_ns": 9, "skb": 9}}},
+    {"common": {"timestamp": 5}, "fyke": {"skb_drop": {"drop_reason": "NO_SOCKET"}}},
+]
+
+
+@pytest.mark.parametrize("event", UNLIKE_OURS)
+def test_events_that_we_would_write_in_another_way(tmp_path: Path, copied: list[int], event: Any) -> None:
+    path = tmp_path / "events.json"
+    write(path, [json.dumps(event).encode()] * 9)
+    made, copy = both(path)
+    assert copy == made
+    assert sum(copied) == 0
+
+
 LAST = [
     json.dumps({"fyke": OWN["fyke"], **EVENT}),  # not at the end
     json.dumps({**EVENT, "fyke": {}}),
@@ -199,20 +216,92 @@ def test_older_files_sets_and_pipes_are_not_copied(tmp_path: Path, copied: list[
     assert copied == [9]
 
 
-@pytest.mark.parametrize("change", ["shrunk", "other"])
+@pytest.mark.parametrize("change", ["shrunk", "moved", "other", "grown"])
 def test_a_file_that_changes_while_it_is_sorted(tmp_path: Path, change: str) -> None:
     path, out = tmp_path / "events.json", tmp_path / "sorted.json"
     write(path, [json.dumps(EVENT).encode()] * 9)
+    content = path.read_bytes()
+    os.utime(path, (1, 1))
     with open_events(str(path)) as source:
         texts = source.keep_texts(LOOKED_AT)
         assert texts is not None
         batches = list(sort_source(source))
-        if change == "shrunk":
-            os.truncate(path, path.stat().st_size - 100)
-        else:
-            content = path.read_bytes()
-            path.write_bytes(b" " + content)
+        if change == "grown":
+            with open(path, "ab") as file:
+                file.write(b"more")
+            written(out, sorted_facts(source.facts), texts, batches)
+            texts.close()
+            assert len(out.read_bytes().splitlines()) == 2
+            return
+        new = {
+            "shrunk": content[:-100],
+            "moved": b" " + content,
+            "other": content.replace(b"_head", b"_hexd"),
+        }
+        path.write_bytes(new[change])
         with pytest.raises(InputError, match="has changed while it was sorted"):
             written(out, sorted_facts(source.facts), texts, batches)
         texts.close()
     assert len(out.read_bytes().splitlines()) == 1  # the startup event
+
+
+def test_a_file_that_cannot_be_read_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    path, out = tmp_path / "events.json", tmp_path / "sorted.json"
+    write(path, [json.dumps({**EVENT, "common": {"timestamp": n}}).encode() for n in range(9)])
+    monkeypatch.setattr("fyke.events.retis.texts.os.pread", fail)
+    content, problem = sort(path, out, copy=True)
+    assert problem == f"can't read on in {path}: Input/output error"
+    assert len(content.splitlines()) == 1
+
+
+def test_events_are_written_once_before_a_file_has_shrunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: list[int]
+) -> None:
+    """Of a block that is written in parts, those before the one that can't be."""
+    monkeypatch.setattr("fyke.events.retis.write.MAX_TEXT_BYTES", 3_000)
+    monkeypatch.setattr("fyke.journeys.sort.CHUNK_ROWS", 20)
+    path, out = tmp_path / "events.json", tmp_path / "sorted.json"
+    journeys = [
+        {
+            **EVENT,
+            "common": {"timestamp": 10 * n + i},
+            "skb-tracking": {"orig_head": 1, "timestamp": n, "skb": 1},
+        }
+        for n in range(40)
+        for i in range(5)
+    ]
+    write(path, [json.dumps(event).encode() for event in journeys])
+    fill = Texts.fill  # which counts
+
+    def shrinking(self: Texts, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if sum(copied) > 60:
+            os.truncate(path, 1000)
+        return fill(self, batch)
+
+    monkeypatch.setattr(Texts, "fill", shrinking)
+    content, problem = sort(path, out, copy=True)
+    assert "has changed" in problem
+    lines = [json.loads(line) for line in content.splitlines()[1:]]
+    assert [len(line) for line in lines] == [5] * len(lines)
+    assert [line[0]["common"]["timestamp"] for line in lines] == [10 * n for n in range(len(lines))]
+    assert 60 < 5 * len(lines) < 200
+
+
+def test_what_is_between_events_is_skipped_where_it_is_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: list[int]
+) -> None:
+    monkeypatch.setattr("fyke.events.retis.texts._MOST_BYTES", 1)
+    read: list[int] = []
+    pread = os.pread
+    monkeypatch.setattr("fyke.events.retis.texts.os.pread", lambda *a: read.append(a[1]) or pread(*a))
+    path = tmp_path / "events.json"
+    lines = [
+        json.dumps({**EVENT, "common": {"timestamp": n}}, separators=(",", ":")).encode() for n in range(50)
+    ]
+    write(path, lines)
+    made, copy = both(path)
+    assert copy == made
+    assert sum(read) == sum(map(len, lines))

@@ -28,6 +28,12 @@ def _write(path: Path, batch: pa.RecordBatch, facts: Facts = FACTS) -> str:
     return str(path)
 
 
+def _write_each(path: Path, batch: pa.RecordBatch) -> None:
+    with RetisWriter(str(path), FACTS) as writer:
+        for start in range(len(batch)):
+            writer.write(batch.slice(start, 1))
+
+
 def _copy(source_path: Path | str, path: Path) -> str:
     source = open_events(str(source_path))
     with RetisWriter(str(path), source.facts) as writer:
@@ -253,6 +259,26 @@ def test_split_json_keeps_its_limit(tmp_path: Path) -> None:
         startup, *events = retis.EventReader(path)
         assert startup.to_dict()["startup"]["split_file"]["id"] == number
         assert events
+
+
+@pytest.mark.parametrize("calls", [20, 21, 25, 40])
+def test_an_interrupt_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
+    monkeypatch.setattr("fyke.events.output._PIECE", 150)
+    left, write = [calls], os.write
+
+    def interrupted(fd: int, data: bytes) -> int:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", interrupted)
+    path = tmp_path / "a"
+    with pytest.raises(KeyboardInterrupt):
+        _write_each(path, packets(0, 20))
+    content = path.read_text()
+    assert content.endswith("\n")
+    assert 1 < len([json.loads(line) for line in content.splitlines()]) < 21
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:

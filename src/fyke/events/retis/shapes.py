@@ -162,7 +162,11 @@ def learn(line: bytes, converter: Converter) -> Shape:
     tracking = marked.get("tracking")
     if isinstance(tracking, dict) and "idx" in tracking:
         columns[TRACKING_INDEX] = _place(tracking["idx"], "uint32", numbered)
-    return _shape(line, numbered, columns, row, ending(event, line))
+    try:
+        room = ending(event, line, converter.row(event, Counter()))
+    except BadEvent as error:
+        raise Unfit from error
+    return _shape(line, numbered, columns, row, room)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from fyke.errors import InputError
 from fyke.events.retis.arrays import flags_of, indices_of, numbers_of, valid
+from fyke.events.retis.events import event_of
 from fyke.events.retis.lines import Places
 from fyke.events.retis.mapping import OWN
 from fyke.events.retis.scan import Flags
@@ -28,6 +29,7 @@ PLACES = pa.struct([("start", pa.int64()), ("length", pa.int32()), ("inside", pa
 TEXTS = pa.struct([("text", pa.string()), ("inside", pa.bool_())])
 
 _GAP = 1 << 10  # bytes between two events that are read rather than skipped
+_MOST_BYTES = 1 << 30  # read with what is between them: offsets have 32 bits
 
 
 class Ending(IntEnum):
@@ -38,10 +40,13 @@ class Ending(IntEnum):
     INSIDE = 2  # in its last section, `fyke`
 
 
-def ending(event: dict[str, Any], line: bytes) -> Ending:
-    """Return where an event has room. line: its JSON."""
+def ending(event: dict[str, Any], line: bytes, row: dict[str, Any]) -> Ending:
+    """Return where an event has room. line: its JSON.
+
+    Nowhere where it isn't what we would write of it: Retis might not take it, or see less of it.
+    """
     own = event.get(OWN)
-    if "tracking" in event or not line.startswith(b"{"):
+    if "tracking" in event or not line.startswith(b"{") or _present(event_of(row)) != _present(event):
         return Ending.NOWHERE
     if own is None and OWN not in event:
         return Ending.AFTER if line.endswith(b"}") else Ending.NOWHERE
@@ -50,12 +55,20 @@ def ending(event: dict[str, Any], line: bytes) -> Ending:
     return Ending.NOWHERE
 
 
+def _present(value: Any) -> Any:
+    """Return JSON without what is null."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _present(inner) for key, inner in value.items() if inner is not None}
+
+
 class Texts:
-    """A file whose events are copied. Raises InputError where it isn't as it was when it was read."""
+    """A file whose events are copied. Raises InputError where it has changed meanwhile, but for growing."""
 
     def __init__(self, path: str, file: BinaryIO) -> None:
         self._path = path
         self._fd = os.dup(file.fileno())  # whatever becomes of its name
+        self._state = os.fstat(self._fd)
 
     @classmethod
     def of(cls, path: str, file: BinaryIO) -> Texts | None:
@@ -72,6 +85,9 @@ class Texts:
 
     def fill(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return a batch with TEXTS where it has PLACES."""
+        now = os.fstat(self._fd)
+        if now.st_mtime_ns != self._state.st_mtime_ns and now.st_size <= self._state.st_size:
+            raise self._changed()
         column = batch.column(COLUMN)
         rows = np.flatnonzero(valid(column))
         here = column if len(rows) == len(column) else column.take(indices_of(rows))
@@ -95,7 +111,8 @@ class Texts:
         order = np.argsort(starts, kind="stable")
         starts, lengths = starts[order], lengths[order]
         ends = starts + lengths
-        cuts = np.flatnonzero(starts[1:] - ends[:-1] > _GAP) + 1
+        most = _GAP if ends[-1] - starts[0] < _MOST_BYTES else 0
+        cuts = np.flatnonzero(starts[1:] - ends[:-1] > most) + 1
         firsts, lasts = np.append(0, cuts), np.append(cuts, len(starts)) - 1
         pieces = [
             self._read(begin, end)
@@ -119,7 +136,10 @@ class Texts:
     def _read(self, begin: int, end: int) -> bytes:
         parts = []
         while begin < end:
-            part = os.pread(self._fd, end - begin, begin)
+            try:
+                part = os.pread(self._fd, end - begin, begin)
+            except OSError as error:
+                raise InputError(f"can't read on in {self._path}: {error.strerror}") from error
             if not part:
                 raise self._changed()
             parts.append(part)

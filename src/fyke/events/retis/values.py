@@ -134,6 +134,7 @@ class Values:
         self.present = {n: there if n in kept else of_others(there) for n, there in self.present.items()}
         self.there = {k: there for k, there in self.there.items() if k == TRACKING_SKB or there.any()}
         self.present = {name: there for name, there in self.present.items() if there.any()}
+        self.shaping = {key: numbers for key, numbers in self.shaping.items() if key in self.there}
         self.exact &= ~copied
         is_inside = copied & flags_of(inside.fill_null(False))
         for key, there in zip(COPIED, (copied & ~is_inside, is_inside), strict=True):

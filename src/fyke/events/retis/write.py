@@ -86,17 +86,24 @@ class RetisWriter:
         begins = self._begins(batch)
         if len(begins):
             last = int(begins[-1])
-            self._end([*self._open, batch.slice(0, last)])
-            self._open = []
+            self._end([*self._take(), batch.slice(0, last)])
             batch = batch.slice(last)
         if batch.num_rows:
             self._open.append(batch)
 
     def close(self) -> None:
         """Write what is left of the last journey and close."""
-        self._end(self._open)
-        self._open = []
+        try:
+            self._end(self._take())
+        except BaseException:
+            self._output.close(whole=False)
+            raise
         self._output.close()
+
+    def _take(self) -> list[pa.RecordBatch]:
+        """Return what is left of the last journey: if it can't be written now, it isn't tried again."""
+        rows, self._open = self._open, []
+        return rows
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +116,7 @@ class RetisWriter:
             return
         try:
             if issubclass(kind, InputError):  # what was read of a damaged file is written
-                self._end(self._open)
+                self._end(self._take())
         finally:
             self._output.close(whole=False)
 
