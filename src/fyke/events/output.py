@@ -18,7 +18,7 @@ from fyke.events.rotation import LEAST_LIMIT, is_split_file, remove_stale, split
 STDOUT = "-"  # the path that stands for standard output
 # Bytes that are written at a time. For larger writes the kernel takes larger pages of memory, and a guest of
 # a hypervisor seldom has them at hand: megabytes at once took five times as long (Linux 6.18).
-_PIECE = 1 << 17
+PIECE = 1 << 17
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -136,7 +136,7 @@ class Output:
         try:
             while rest:
                 try:
-                    rest = rest[os.write(self._fd, rest[:_PIECE]) :]
+                    rest = rest[os.write(self._fd, rest[:PIECE]) :]
                 except BlockingIOError:  # whoever holds its other end made it non-blocking
                     select.select([], [self._fd], [])
         except BrokenPipeError:

@@ -15,13 +15,16 @@ import pyarrow as pa
 
 from fyke.errors import InputError
 from fyke.events.nulls import nulls
+from fyke.events.output import PIECE
 from fyke.journeys.take import taken
 
 Rows = npt.NDArray[np.int64]  # by number
 Counts = list[tuple[int, int]]  # of batches: number, and how many of its rows
 
-# Held in memory up to this size; beyond it, compressing to a file costs less than new memory does.
+# Held in memory up to this size; beyond it, a file costs less than new memory does.
 MEMORY_BYTES = 48 << 20
+# Of the file; what comes behind is packed. That takes longer than to write it, but disks may be small.
+PLAIN_BYTES = 512 << 20
 
 
 def spool_folder() -> str:
@@ -147,14 +150,15 @@ class Spool:
             self._file = tempfile.TemporaryFile(dir=spool_folder(), buffering=0)  # noqa: SIM115  (see close)
         sink = pa.BufferOutputStream()
         slim = batch.select([i for i, column in enumerate(batch.columns) if column.null_count < len(batch)])
-        options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+        offset = self._file.seek(0, os.SEEK_END)
+        packing = "lz4" if offset >= PLAIN_BYTES else None
+        options = pa.ipc.IpcWriteOptions(compression=packing, use_threads=False)
         with pa.ipc.new_stream(sink, slim.schema, options=options) as stream:
             stream.write_batch(slim)
         data = memoryview(sink.getvalue())
-        offset = self._file.seek(0, os.SEEK_END)
         self._places[number] = offset, len(data)
         while data:
-            data = data[self._file.write(data) :]
+            data = data[self._file.write(data[:PIECE]) :]
 
 
 class Rereading(Spool):

@@ -263,7 +263,7 @@ def test_split_json_keeps_its_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("calls", [20, 21, 25, 40])
 def test_an_interrupt_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
-    monkeypatch.setattr("fyke.events.output._PIECE", 150)
+    monkeypatch.setattr("fyke.events.output.PIECE", 150)
     left, write = [calls], os.write
 
     def interrupted(fd: int, data: bytes) -> int:

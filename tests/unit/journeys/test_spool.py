@@ -33,7 +33,7 @@ def filled(kind: str, lengths: list[int]) -> Spool:
     return kept
 
 
-@pytest.mark.parametrize("memory", [1, 1 << 20])
+@pytest.mark.parametrize(("memory", "plain"), [(1, 0), (1, 1 << 20), (1 << 20, 0)])
 @pytest.mark.parametrize("kind", ["kept", "reread"])
 @pytest.mark.parametrize(
     "parts",
@@ -48,9 +48,15 @@ def filled(kind: str, lengths: list[int]) -> Spool:
 )
 @pytest.mark.parametrize("lengths", [[10, 10, 10], [30], [1] * 30, [5, 0, 20, 0, 5]])
 def test_rows_in_any_order(
-    monkeypatch: pytest.MonkeyPatch, kind: str, memory: int, parts: list[list[int]], lengths: list[int]
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    memory: int,
+    plain: int,
+    parts: list[list[int]],
+    lengths: list[int],
 ) -> None:
     monkeypatch.setattr("fyke.journeys.spool.MEMORY_BYTES", memory)
+    monkeypatch.setattr("fyke.journeys.spool.PLAIN_BYTES", plain)
     assert sorted(n for part in parts for n in part) == [*range(30)]
     spool = filled(kind, lengths)
     for part in parts:
