@@ -180,6 +180,15 @@ class Output:
                 raise self._run_error(error) from error
 
 
+def not_writable(path: str, error: OSError) -> UsageError:
+    """Return what to say of a file that can't be written to."""
+    hint = "write to another name"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        place = path if os.path.exists(path) else os.path.dirname(path) or "."
+        hint = f"write elsewhere, or see who may write there: ls -ld {shlex.quote(place)}"
+    return UsageError(f"can't write to {path}: {error.strerror}", hint)
+
+
 def _open_alone(path: str) -> int:
     """Return a descriptor of the file, emptied, that no other fyke writes to. Raises UsageError."""
     fd = -1
@@ -203,7 +212,7 @@ def _open_alone(path: str) -> int:
             raise UsageError(f"{path} is being written by another fyke", "choose another name") from error
         if error.errno == errno.ENXIO:
             raise UsageError(f"nobody reads the pipe {path}", "start its reader first") from error
-        raise UsageError(f"can't write to {path}: {error.strerror}") from error
+        raise not_writable(path, error) from error
 
 
 def _lock(fd: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from fyke.errors import RunError, UsageError
+from fyke.events.output import not_writable
 
 
 @contextlib.contextmanager
@@ -31,7 +32,7 @@ def new_file(path: str) -> Iterator[IO[bytes]]:
     try:
         fd, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=f".{os.path.basename(path)}.")
     except OSError as error:
-        raise UsageError(f"can't write to {path}: {error.strerror}") from error
+        raise not_writable(path, error) from error
     try:
         with _writing(path), open(fd, "wb") as stream:
             yield stream

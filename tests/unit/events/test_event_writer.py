@@ -170,8 +170,9 @@ def test_no_permission(tmp_path: Path) -> None:
     path.chmod(0)
     if os.geteuid() == 0:
         path = Path("/sys/kernel/notes")  # refused to root too
-    with pytest.raises(UsageError, match="can't write to"):
+    with pytest.raises(UsageError, match="can't write to") as refused:
         EventWriter(str(path), FACTS)
+    assert refused.value.hint == f"write elsewhere, or see who may write there: ls -ld {path}"
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd-x", "zstd-99", "zstd-0", "", "lz4-banana"])

@@ -298,6 +298,19 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     assert len(list(retis.EventReader(path))) == 11
 
 
+def test_a_full_disk_takes_few_lines_back(tmp_path: Path) -> None:
+    path, batch = str(tmp_path / "a"), packets(0, 3_000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with pytest.raises(RunError, match="no space left") as told, RetisWriter(path, FACTS) as writer:
+            writer.write(batch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert 850_000 < os.path.getsize(path) < 1_000_000
+    assert f" {len(Path(path).read_text().splitlines()) - 1} events are safely written" in told.value.message
+
+
 UNKNOWN = {
     "ovs": {
         "event_type": "upcall",

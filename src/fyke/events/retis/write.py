@@ -12,7 +12,7 @@ from fyke.errors import InputError
 from fyke.events.coded import plain_schema
 from fyke.events.conform import conform
 from fyke.events.facts import Facts
-from fyke.events.output import Output
+from fyke.events.output import PIECE, Output
 from fyke.events.retis.arrays import flags_of, numbers_of
 from fyke.events.retis.events import event_of, json_text
 from fyke.events.retis.patterns import Learned, lines_of
@@ -176,7 +176,9 @@ class RetisWriter:
             counts = np.add.reduceat(counts, begins)
         place = start = 0
         while place < len(ends):
-            fit = int(np.searchsorted(ends, start + self._output.room(), side="right"))
+            # Few lines at a time: if the disk is full, no more of them are taken back.
+            room = min(self._output.room(), PIECE)
+            fit = int(np.searchsorted(ends, start + room, side="right"))
             following = max(fit, place + 1)
             end = int(ends[following - 1])
             self._output.append(data[start:end], int(counts[place:following].sum()))
