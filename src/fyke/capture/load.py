@@ -33,6 +33,7 @@ from fyke.errors import RunError, Unsupported
 from fyke.kernel import syscall_bpf
 from fyke.kernel.bpf_programs import BpfProgram
 from fyke.kernel.btf import Btf
+from fyke.kernel.rights import needs_root
 
 # what tracking looks at returns for: its enumerators in enum exit_id, and programs without `exit_`
 EXITS = tuple(e.exit for e in (*tracking.EXITS, tracking.COPY_EXIT))
@@ -298,9 +299,7 @@ def _raise_limits() -> None:
 def _load_error(error: OSError, log: Log) -> RunError | Unsupported:
     if error.errno in (1, 13):  # EPERM, EACCES
         if os.geteuid() != 0:
-            return Unsupported(
-                "collecting needs root (or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)", "run it with sudo"
-            )
+            return needs_root()
         if not log.summary():
             return Unsupported("the kernel doesn't permit loading BPF programs here", "see `fyke doctor`")
     said = f": {log.summary()}" if log.summary() else ""

@@ -17,7 +17,7 @@ from fyke.cli.collect_options import OPTIONS, check_output, collect_options, siz
 from fyke.cli.collect_told import tell_end, tell_legacy, tell_started
 from fyke.cli.imports import users_environment
 from fyke.cli.options import add_options, style
-from fyke.errors import FykeError
+from fyke.errors import FykeError, Unsupported
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,13 +56,22 @@ def run(args: argparse.Namespace) -> int:
         try:
             plan = make_plan(options, kernel, *cpus())
         except FykeError as error:
-            raise _perhaps_a_profile(error, args) from error
+            raise _clearer(error, args, kernel) from error
         if args.dry_run:
             _show(plan, kernel, args)
             return 0
         if tables and all(c.name != "nft" for c in plan.collectors):
             tables.close()
         return _collect(args, plan, kernel, told)
+
+
+def _clearer(error: FykeError, args: argparse.Namespace, kernel: Any) -> FykeError:
+    """Return the error of a plan that can't be made, or what explains it."""
+    from fyke.kernel.rights import missing_rights
+
+    if isinstance(error, Unsupported) and not args.dry_run:
+        return missing_rights(kernel.features) or _perhaps_a_profile(error, args)
+    return _perhaps_a_profile(error, args)
 
 
 def _perhaps_a_profile(error: FykeError, args: argparse.Namespace) -> FykeError:
