@@ -243,10 +243,13 @@ def test_files_of_a_set_and_several_are_one(terminal: Terminal, tmp_path: Path) 
         for each in batches:
             next(each)
         terminal.wait_for("reading 2 files [")
+        both = sum(sizes) + (tmp_path / "s.1").stat().st_size
+        of = f" of {both / 1024:.1f} KiB"
+        terminal.wait_for(of)
+        terminal.wait_for("\x1b[K", after=terminal.written.index(of))
         for each in batches:
             each.close()
-    both = sum(sizes) + (tmp_path / "s.1").stat().st_size
-    assert f" of {both / 1024:.1f} KiB" in terminal.bars[-1]
+    assert [bar for bar in terminal.bars if "2 files" in bar and of in bar]
 
 
 def test_a_pipe_has_no_end_to_wait_for(tmp_path: Path) -> None:
