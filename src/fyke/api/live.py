@@ -53,6 +53,7 @@ class Collection:
     ) -> None:
         from fyke.capture.begin import cpus
         from fyke.capture.plan import make_plan
+        from fyke.kernel.rights import rights_first
         from fyke.kernel.view import LiveKernel
 
         if stop_after is not None and stop_after < 1:
@@ -60,7 +61,8 @@ class Collection:
         if command is not None and not command.strip():
             raise UsageError("the command is empty")
         self._kernel = LiveKernel()
-        self.plan: Plan = make_plan(options, self._kernel, *cpus())
+        with rights_first(self._kernel):
+            self.plan: Plan = make_plan(options, self._kernel, *cpus())
         self._options, self._allow_system_changes = options, allow_system_changes
         self._command, self._stop_after = command, stop_after
         self._facts: Facts | None = None

@@ -17,7 +17,7 @@ from fyke.cli.collect_options import OPTIONS, check_output, collect_options, siz
 from fyke.cli.collect_told import tell_end, tell_legacy, tell_started
 from fyke.cli.imports import users_environment
 from fyke.cli.options import add_options, style
-from fyke.errors import FykeError, Unsupported
+from fyke.errors import FykeError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,29 +49,22 @@ def run(args: argparse.Namespace) -> int:
     with _tracefs(args), _trace_tables(args, options) as tables:
         from fyke.capture.begin import cpus
         from fyke.capture.plan import make_plan
+        from fyke.kernel.rights import rights_first
 
         # What a profile's conditions have read is read already, unless tracefs has come since.
         known = None if args.allow_system_changes else getattr(args, "kernel", None)
         kernel = known or LiveKernel()
         try:
-            plan = make_plan(options, kernel, *cpus())
+            with contextlib.nullcontext() if args.dry_run else rights_first(kernel):
+                plan = make_plan(options, kernel, *cpus())
         except FykeError as error:
-            raise _clearer(error, args, kernel) from error
+            raise _perhaps_a_profile(error, args) from error
         if args.dry_run:
             _show(plan, kernel, args)
             return 0
         if tables and all(c.name != "nft" for c in plan.collectors):
             tables.close()
         return _collect(args, plan, kernel, told)
-
-
-def _clearer(error: FykeError, args: argparse.Namespace, kernel: Any) -> FykeError:
-    """Return the error of a plan that can't be made, or what explains it."""
-    from fyke.kernel.rights import missing_rights
-
-    if isinstance(error, Unsupported) and not args.dry_run:
-        return missing_rights(kernel.features) or _perhaps_a_profile(error, args)
-    return _perhaps_a_profile(error, args)
 
 
 def _perhaps_a_profile(error: FykeError, args: argparse.Namespace) -> FykeError:

@@ -140,16 +140,13 @@ class Output:
                 except BlockingIOError:  # whoever holds its other end made it non-blocking
                     select.select([], [self._fd], [])
         except BrokenPipeError:
-            self._failed = True
             raise
         except OSError as error:
-            self._failed = True
-            self._cut()
             raise self._run_error(error) from error
-        except BaseException:  # Ctrl-C between two pieces
-            self._failed = True
-            self._cut()
-            raise
+        finally:
+            if rest:  # also where Ctrl-C came between two pieces
+                self._failed = True
+                self._cut()
         self._size += len(block)
         self.bytes_written += len(block)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from fyke.errors import Unsupported
-from fyke.kernel.features import Features
+from fyke.kernel.view import LiveKernel
 
 
 def needs_root() -> Unsupported:
@@ -15,6 +17,12 @@ def needs_root() -> Unsupported:
     )
 
 
-def missing_rights(features: Features) -> Unsupported | None:
-    """Return it; None where programs can be loaded, or can't for another reason than the user's rights."""
-    return needs_root() if os.geteuid() != 0 and not features.has("bpf") else None
+@contextmanager
+def rights_first(kernel: LiveKernel) -> Iterator[None]:
+    """Say of what isn't supported that rights are missing, where they are: without, much can't be told."""
+    try:
+        yield
+    except Unsupported as error:
+        if os.geteuid() != 0 and not kernel.features.has("bpf"):
+            raise needs_root() from error
+        raise

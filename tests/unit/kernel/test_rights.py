@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from fyke.kernel.rights import missing_rights
+from fyke.errors import Unsupported
+from fyke.kernel.rights import rights_first
 
 
-class Features:
+class Kernel:
+    """A kernel, and its features."""
+
     def __init__(self, *, bpf: bool) -> None:
         self._bpf = bpf
+        self.features = self
 
     def has(self, name: str) -> bool:
         assert name == "bpf"
@@ -17,13 +23,13 @@ class Features:
 
 
 @pytest.mark.parametrize(
-    ("user", "bpf", "told"), [(0, False, False), (1000, True, False), (1000, False, True)]
+    ("user", "bpf", "says"),
+    [(0, False, "no kprobes"), (1000, True, "no kprobes"), (1000, False, "collecting needs root")],
 )
-def test_rights_are_missing(monkeypatch: pytest.MonkeyPatch, user: int, bpf: bool, told: bool) -> None:
+def test_rights_that_are_missing_are_told_first(
+    monkeypatch: pytest.MonkeyPatch, user: int, bpf: bool, says: str
+) -> None:
+    kernel: Any = Kernel(bpf=bpf)
     monkeypatch.setattr("os.geteuid", lambda: user)
-    missing = missing_rights(Features(bpf=bpf))  # type: ignore[arg-type]
-    assert (missing is not None) is told
-    assert missing is None or (missing.message[:21], missing.hint) == (
-        "collecting needs root",
-        "run it with sudo",
-    )
+    with pytest.raises(Unsupported, match=says), rights_first(kernel):
+        raise Unsupported("no kprobes here")

@@ -41,7 +41,7 @@ class Block:
     ends: Places
     plain: npt.NDArray[np.bool_]
     first: int
-    offset: int = 0
+    offset: int
 
     def line(self, number: int) -> bytes:
         """Return line `number` of the block, from 0, with its newline."""

@@ -16,7 +16,7 @@ from fyke.events.retis.connections import Known
 from fyke.events.retis.lines import Block, Places
 from fyke.events.retis.scan import Flags, Numbers, are_base64, bitmap, decoded, packed, strings
 from fyke.events.retis.shapes import TRACKING_INDEX, Key, Shape
-from fyke.events.schema import HEADER, sections
+from fyke.events.schema import HEADER, JOURNEY, sections
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,6 @@ NO_COLUMN = len(_NUMBERS)  # of a number that goes nowhere
 STRINGS = frozenset(key for key, kind in _keys() if kind in ("string", "binary"))
 BOOLS = frozenset(key for key, kind in _keys() if kind == "bool")
 LISTS = frozenset(key for key, kind in _keys() if kind == "list<string>")
-_JOURNEY = "journey"
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +137,7 @@ class Table:
         self._set("clone", rows, _by_first_sight(series[rows], skb[rows]))
 
     def _set(self, column: str, rows: Places, values: npt.NDArray[np.generic]) -> None:
-        key = (_JOURNEY, column)
+        key = (JOURNEY.name, column)
         numbers, there = self._number(key, np.uint64)
         numbers[rows] = values
         there = there.copy()
@@ -162,7 +161,7 @@ class Table:
 
     def _present(self, section: str) -> Flags:
         present = self._where(section in part.shape.sections for part in self._parts)
-        return present | self._untold if section == _JOURNEY and self._placed else present
+        return present | self._untold if section == JOURNEY.name and self._placed else present
 
     def _there(self, key: Key) -> Flags:
         return self._where(key in part.shape.columns for part in self._parts)

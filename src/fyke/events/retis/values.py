@@ -22,7 +22,7 @@ from fyke.events.retis.lines import Places
 from fyke.events.retis.mapping import NAMES, PROBE_TYPES
 from fyke.events.retis.scan import Flags
 from fyke.events.retis.texts import COLUMN
-from fyke.events.schema import HEADER, arrow_schema, sections
+from fyke.events.schema import HEADER, JOURNEY, arrow_schema, sections
 
 Key = tuple[str, str]  # a section and a column; of the header: "" and a column
 MARK = re.compile(r'"FYKE:?([0-9]{8})"|1[0-9]{22}([0-9]{8})')
@@ -35,7 +35,6 @@ _CONNECTIONS = (connections.CT, connections.PARENT)
 SHAPING = {(c, name) for c in _CONNECTIONS for name in ("state", "protocol", "zone_dir")}
 ADDRESSES = {(c, f"{way}_{end}") for c in _CONNECTIONS for way in ("orig", "reply") for end in ("src", "dst")}
 FOREIGN = sorted(PROBE_TYPES)
-_JOURNEY = "journey"
 _SAMPLE = 512  # rows that tell whether most values of a column are different
 
 
@@ -129,7 +128,7 @@ class Values:
         def of_others(flags: Flags) -> Flags:
             return masked.setdefault(id(flags), flags & ~copied)
 
-        kept = (TRACKING_SKB[0], _JOURNEY)
+        kept = (TRACKING_SKB[0], JOURNEY.name)
         self.there = {k: there if k[0] in kept else of_others(there) for k, there in self.there.items()}
         self.present = {n: there if n in kept else of_others(there) for n, there in self.present.items()}
         self.there = {k: there for k, there in self.there.items() if k == TRACKING_SKB or there.any()}

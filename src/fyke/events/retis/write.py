@@ -93,12 +93,12 @@ class RetisWriter:
 
     def close(self) -> None:
         """Write what is left of the last journey and close."""
+        whole = False
         try:
             self._end(self._take())
-        except BaseException:
-            self._output.close(whole=False)
-            raise
-        self._output.close()
+            whole = True
+        finally:
+            self._output.close(whole=whole)
 
     def _take(self) -> list[pa.RecordBatch]:
         """Return what is left of the last journey: if it can't be written now, it isn't tried again."""
